@@ -1,0 +1,1 @@
+"""One file per system: how parts make a method that can be trained."""

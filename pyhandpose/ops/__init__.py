@@ -1,0 +1,1 @@
+"""Fused operators for hand pose: CPU and CUDA, forward and backward. Needs torch alone."""

@@ -1,0 +1,1 @@
+"""Inputs and tolerances shared by the tests and the benchmarks."""

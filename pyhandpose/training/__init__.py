@@ -1,0 +1,1 @@
+"""Configuration, optimisers, checkpoints, logs and the one training loop."""
