@@ -1,1 +1,9 @@
-"""Every fused op once more in plain PyTorch, to be read beside the paper. Never imports ops."""
+"""Every fused op once more in plain PyTorch, to be read beside the paper. Never imports ops.
+
+The same names and signatures as ``pyhandpose.ops``, differentiable by autograd to any order, on any
+device. They are what the tests and benchmarks compare with, never a silent fallback.
+"""
+
+from pyhandpose.reference.latent_affine import latent_affine
+
+__all__ = ["latent_affine"]

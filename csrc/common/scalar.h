@@ -1,0 +1,140 @@
+// Element types of tensors without torch: what is stored (float, double, Half, BFloat16) and what
+// is computed in (acc_t: float for everything but double).
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "host_device.h"
+
+#if defined(__CUDACC__)
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#endif
+
+namespace pyhandpose {
+
+struct Half {
+  uint16_t bits;
+};
+
+struct BFloat16 {
+  uint16_t bits;
+};
+
+template <typename T>
+struct Accumulate {
+  using type = float;
+};
+template <>
+struct Accumulate<double> {
+  using type = double;
+};
+template <typename T>
+using acc_t = typename Accumulate<T>::type;
+
+template <typename To, typename From>
+PYHANDPOSE_HD To bit_cast_to(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  memcpy(&to, &from, sizeof(To));
+  return to;
+}
+
+PYHANDPOSE_HD double load(double stored) { return stored; }
+PYHANDPOSE_HD float load(float stored) { return stored; }
+
+PYHANDPOSE_HD float load(BFloat16 stored) {
+  return bit_cast_to<float>(static_cast<uint32_t>(stored.bits) << 16);
+}
+
+PYHANDPOSE_HD float load(Half stored) {
+#if defined(__CUDA_ARCH__)
+  return __half2float(__ushort_as_half(stored.bits));
+#else
+  // Scaling by 2^112 moves half's exponent range onto float's and is exact for subnormals too.
+  const uint32_t magnitude = static_cast<uint32_t>(stored.bits & 0x7fffu) << 13;
+  const uint32_t sign = static_cast<uint32_t>(stored.bits & 0x8000u) << 16;
+  const bool special = (stored.bits & 0x7c00u) == 0x7c00u;  // infinity or NaN
+  const float scaled = bit_cast_to<float>(magnitude) * 0x1p112f;
+  const uint32_t bits = special ? (magnitude | 0x7f800000u) : bit_cast_to<uint32_t>(scaled);
+  return bit_cast_to<float>(bits | sign);
+#endif
+}
+
+// store<T>(x): rounds to nearest, ties to even; NaN stays NaN.
+template <typename T>
+PYHANDPOSE_HD T store(acc_t<T> value) {
+  return value;
+}
+
+template <>
+PYHANDPOSE_HD BFloat16 store<BFloat16>(float value) {
+  const uint32_t bits = bit_cast_to<uint32_t>(value);
+  if (value != value) return BFloat16{0x7fc0};
+  return BFloat16{static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
+}
+
+template <>
+PYHANDPOSE_HD Half store<Half>(float value) {
+#if defined(__CUDA_ARCH__)
+  return Half{__half_as_ushort(__float2half_rn(value))};
+#else
+  const uint32_t bits = bit_cast_to<uint32_t>(value);
+  const uint32_t sign = (bits >> 16) & 0x8000u;
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return Half{static_cast<uint16_t>(sign | 0x7e00u)};    // NaN
+  if (magnitude >= 0x477ff000u) return Half{static_cast<uint16_t>(sign | 0x7c00u)};   // overflow
+  if (magnitude < 0x38800000u) {
+    // Subnormal in half: adding 0.5 aligns the mantissa so that the addition itself rounds.
+    const float aligned = bit_cast_to<float>(magnitude) + 0.5f;
+    return Half{static_cast<uint16_t>(sign | (bit_cast_to<uint32_t>(aligned) - 0x3f000000u))};
+  }
+  const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u;
+  return Half{static_cast<uint16_t>(sign | (rounded >> 13))};
+#endif
+}
+
+template <typename T>
+struct Epsilon;
+template <>
+struct Epsilon<float> {
+  static constexpr float value = 1.1920928955078125e-07f;
+};
+template <>
+struct Epsilon<double> {
+  static constexpr double value = 2.220446049250313e-16;
+};
+
+// Comparisons and square roots without <cmath>'s and <algorithm>'s inline functions, whose
+// out-of-line copies could leave the file that was compiled for this instruction set.
+template <typename T>
+PYHANDPOSE_HD T quiet_nan() {
+  return static_cast<T>(__builtin_nanf(""));
+}
+PYHANDPOSE_HD bool is_finite(float x) { return x - x == 0.0f; }
+PYHANDPOSE_HD bool is_finite(double x) { return x - x == 0.0; }
+PYHANDPOSE_HD float square_root(float x) {
+#if defined(__CUDA_ARCH__)
+  return sqrtf(x);
+#else
+  return __builtin_sqrtf(x);
+#endif
+}
+PYHANDPOSE_HD double square_root(double x) {
+#if defined(__CUDA_ARCH__)
+  return sqrt(x);
+#else
+  return __builtin_sqrt(x);
+#endif
+}
+template <typename T>
+PYHANDPOSE_HD T absolute(T x) {
+  return x < T(0) ? -x : x;
+}
+template <typename T>
+PYHANDPOSE_HD T maximum(T a, T b) {
+  return a > b ? a : b;
+}
+
+}  // namespace pyhandpose

@@ -1,0 +1,80 @@
+// Vectors of two and three components.
+#pragma once
+
+#include "scalar.h"
+
+namespace pyhandpose {
+
+template <typename T>
+struct Vec2 {
+  T x, y;
+};
+
+template <typename T>
+PYHANDPOSE_HD Vec2<T> operator+(Vec2<T> a, Vec2<T> b) {
+  return {a.x + b.x, a.y + b.y};
+}
+template <typename T>
+PYHANDPOSE_HD Vec2<T> operator-(Vec2<T> a, Vec2<T> b) {
+  return {a.x - b.x, a.y - b.y};
+}
+template <typename T>
+PYHANDPOSE_HD Vec2<T> operator*(T s, Vec2<T> a) {
+  return {s * a.x, s * a.y};
+}
+template <typename T>
+PYHANDPOSE_HD T dot(Vec2<T> a, Vec2<T> b) {
+  return a.x * b.x + a.y * b.y;
+}
+
+template <typename T>
+struct Vec3 {
+  T x, y, z;
+};
+
+template <typename T>
+PYHANDPOSE_HD Vec3<T> operator+(Vec3<T> a, Vec3<T> b) {
+  return {a.x + b.x, a.y + b.y, a.z + b.z};
+}
+template <typename T>
+PYHANDPOSE_HD Vec3<T> operator-(Vec3<T> a, Vec3<T> b) {
+  return {a.x - b.x, a.y - b.y, a.z - b.z};
+}
+template <typename T>
+PYHANDPOSE_HD Vec3<T> operator*(T s, Vec3<T> a) {
+  return {s * a.x, s * a.y, s * a.z};
+}
+template <typename T>
+PYHANDPOSE_HD T dot(Vec3<T> a, Vec3<T> b) {
+  return a.x * b.x + a.y * b.y + a.z * b.z;
+}
+template <typename T>
+PYHANDPOSE_HD Vec3<T> cross(Vec3<T> a, Vec3<T> b) {
+  return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
+}
+
+// 2x2 matrix, rows (a b) and (c d).
+template <typename T>
+struct Mat2 {
+  T a, b, c, d;
+};
+
+template <typename T>
+PYHANDPOSE_HD Vec2<T> operator*(Mat2<T> m, Vec2<T> v) {
+  return {m.a * v.x + m.b * v.y, m.c * v.x + m.d * v.y};
+}
+template <typename T>
+PYHANDPOSE_HD Mat2<T> transpose(Mat2<T> m) {
+  return {m.a, m.c, m.b, m.d};
+}
+template <typename T>
+PYHANDPOSE_HD T determinant(Mat2<T> m) {
+  return m.a * m.d - m.b * m.c;
+}
+template <typename T>
+PYHANDPOSE_HD Mat2<T> inverse(Mat2<T> m, T det) {
+  const T r = T(1) / det;
+  return {r * m.d, -r * m.b, -r * m.c, r * m.a};
+}
+
+}  // namespace pyhandpose

@@ -1,0 +1,172 @@
+// One latent of P points: statistics, map and pull-back for each convention.
+//
+//   y = gain z;  q = y - shift;  out = B (q - c) + c            (001 eq. 4, 000 eq. 4.10)
+//
+//   paper     gain 1,      shift v L with L = max - min of all 2P numbers (differentiated), c = 0
+//   official  gain 1/|z|,  shift (v_x L_x, v_y L_y) of y,   c = mean of q  (L, c constants)
+//   direct    gain 1,      shift v,                                        c = 0
+//
+// B = A^-1; `official` takes R^-1, the rotation in A alone. Flat indices: 2p for x, 2p+1 for y.
+#pragma once
+
+#include "../../common/vec.h"
+#include "latent_affine.h"
+
+namespace pyhandpose {
+
+// Largest and smallest number seen and where; a tie goes to the lowest index, NaN wins over all.
+template <typename T>
+struct Range {
+  T max = -static_cast<T>(__builtin_inff()), min = static_cast<T>(__builtin_inff());
+  int64_t argmax = INT64_MAX, argmin = INT64_MAX;
+
+  PYHANDPOSE_HD void absorb(T value, int64_t index) { merge({value, value, index, index}); }
+
+  PYHANDPOSE_HD void merge(const Range& other) {
+    if (wins(other.max > max, other.max, other.argmax, max, argmax)) {
+      max = other.max;
+      argmax = other.argmax;
+    }
+    if (wins(other.min < min, other.min, other.argmin, min, argmin)) {
+      min = other.min;
+      argmin = other.argmin;
+    }
+  }
+
+  PYHANDPOSE_HD T extent() const { return max - min; }
+
+ private:
+  PYHANDPOSE_HD static bool wins(bool beyond, T theirs, int64_t their_index, T ours,
+                                 int64_t our_index) {
+    const bool theirs_nan = theirs != theirs, ours_nan = ours != ours;
+    const bool tie = theirs == ours || (theirs_nan && ours_nan);
+    return beyond || (theirs_nan && !ours_nan) || (tie && their_index < our_index);
+  }
+};
+
+// y = gain z, out = B (y - shift - c) + c
+template <typename T>
+struct LatentMap {
+  Mat2<T> B;
+  Vec2<T> shift, centre, v;
+  T gain;
+
+  PYHANDPOSE_HD Vec2<T> operator()(Vec2<T> z) const {
+    return B * (gain * z - shift - centre) + centre;
+  }
+};
+
+template <typename T>
+PYHANDPOSE_HD Mat2<T> nan_matrix() {
+  const T nan = quiet_nan<T>();
+  return {nan, nan, nan, nan};
+}
+
+// A^-1, or NaN where |det A| <= eps or an entry of the affine is not finite.
+template <typename T>
+PYHANDPOSE_HD Mat2<T> inverse_or_nan(const T* affine) {
+  const Mat2<T> A{affine[0], affine[1], affine[3], affine[4]};
+  const T det = determinant(A);
+  const T sum = affine[0] + affine[1] + affine[2] + affine[3] + affine[4] + affine[5];
+  const bool usable = absolute(det) > Epsilon<T>::value && is_finite(det) && is_finite(sum);
+  return usable ? inverse(A, det) : nan_matrix<T>();
+}
+
+// R^-1 for the rotation by atan2(A01 - A10, A00 + A11); NaN as above.
+template <typename T>
+PYHANDPOSE_HD Mat2<T> inverse_rotation_or_nan(const T* affine) {
+  const Mat2<T> invertible = inverse_or_nan(affine);
+  if (invertible.a != invertible.a) return invertible;
+  const T c = affine[0] + affine[4], s = affine[1] - affine[3];
+  const T norm = square_root(c * c + s * s);
+  if (norm == T(0)) return {T(1), T(0), T(0), T(1)};  // atan2(0, 0) = 0
+  return {c / norm, -s / norm, s / norm, c / norm};
+}
+
+template <Convention C, typename T>
+struct LatentStatistics;
+
+template <typename T>
+struct LatentStatistics<Convention::kDirect, T> {
+  PYHANDPOSE_HD void absorb(Vec2<T>, int64_t) {}
+  PYHANDPOSE_HD LatentMap<T> map(const T* affine, int64_t) const {
+    const Vec2<T> v{affine[2], affine[5]};
+    return {inverse_or_nan(affine), v, {T(0), T(0)}, v, T(1)};
+  }
+};
+
+template <typename T>
+struct LatentStatistics<Convention::kPaper, T> {
+  Range<T> range;
+
+  PYHANDPOSE_HD void absorb(Vec2<T> z, int64_t point) {
+    range.absorb(z.x, 2 * point);
+    range.absorb(z.y, 2 * point + 1);
+  }
+  PYHANDPOSE_HD LatentMap<T> map(const T* affine, int64_t) const {
+    const Vec2<T> v{affine[2], affine[5]};
+    return {inverse_or_nan(affine), range.extent() * v, {T(0), T(0)}, v, T(1)};
+  }
+};
+
+template <typename T>
+struct LatentStatistics<Convention::kOfficial, T> {
+  Range<T> range_x, range_y;
+  Vec2<T> sum{T(0), T(0)};
+  T sum_squares = T(0);
+
+  PYHANDPOSE_HD void absorb(Vec2<T> z, int64_t point) {
+    range_x.absorb(z.x, point);
+    range_y.absorb(z.y, point);
+    sum = sum + z;
+    sum_squares += dot(z, z);
+  }
+  PYHANDPOSE_HD LatentMap<T> map(const T* affine, int64_t num_points) const {
+    const T norm = square_root(sum_squares);
+    const T gain = T(1) / (norm > T(1e-12) || norm != norm ? norm : T(1e-12));
+    const Vec2<T> v{affine[2], affine[5]};
+    const Vec2<T> shift{v.x * gain * range_x.extent(), v.y * gain * range_y.extent()};
+    const Vec2<T> centre = (gain / T(num_points)) * sum - shift;
+    return {inverse_rotation_or_nan(affine), shift, centre, v, gain};
+  }
+};
+
+// Backward, upstream g: the gradient with respect to z, point by point after one pass of absorb.
+//
+//   h_p = B^T g_p,  H = sum h_p                                   gz_p = h_p      (direct)
+//   d out / d L = -B v for every point, L = z[argmax] - z[argmin]:
+//       gz[argmax] -= v.H,  gz[argmin] += v.H                                     (paper)
+//   y = z / |z| with |z| differentiated:  gz_p = (h_p - y_p sum <y,h>) / |z|      (official)
+//   |z| <= 1e-12: zero gradient                                                   (official)
+template <Convention C, typename T>
+struct LatentPullBack {
+  LatentMap<T> map;
+  LatentStatistics<C, T> statistics;
+  Vec2<T> sum{T(0), T(0)};  // H
+  T radial = T(0);          // sum <y,h>
+
+  PYHANDPOSE_HD void absorb(Vec2<T> z, Vec2<T> g) {
+    const Vec2<T> h = transpose(map.B) * g;
+    sum = sum + h;
+    radial += map.gain * dot(z, h);
+  }
+
+  PYHANDPOSE_HD Vec2<T> operator()(Vec2<T> z, Vec2<T> g, int64_t point) const {
+    Vec2<T> gz = transpose(map.B) * g;
+    if constexpr (C == Convention::kPaper) {
+      const T along = dot(map.v, sum);
+      const Range<T>& range = statistics.range;
+      if (range.argmax == 2 * point) gz.x -= along;
+      if (range.argmax == 2 * point + 1) gz.y -= along;
+      if (range.argmin == 2 * point) gz.x += along;
+      if (range.argmin == 2 * point + 1) gz.y += along;
+    }
+    if constexpr (C == Convention::kOfficial) {
+      if (statistics.sum_squares <= T(1e-24)) return {T(0), T(0)};
+      gz = map.gain * (gz - (radial * map.gain) * z);
+    }
+    return gz;
+  }
+};
+
+}  // namespace pyhandpose
