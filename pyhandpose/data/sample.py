@@ -8,7 +8,8 @@ to these coordinates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -42,18 +43,12 @@ class HandBatch:
 
     def __getitem__(self, index: Tensor | slice) -> HandBatch:
         """The batch of the chosen samples, in the order of ``index``."""
-        return HandBatch(
-            **{
-                f.name: None if (value := getattr(self, f.name)) is None else value[index]
-                for f in fields(self)
-            }
-        )
+        return self._map(lambda value: value[index])
 
     def to(self, device: torch.device | str) -> HandBatch:
         """The same batch on another device."""
-        return HandBatch(
-            **{
-                f.name: None if (value := getattr(self, f.name)) is None else value.to(device)
-                for f in fields(self)
-            }
-        )
+        return self._map(lambda value: value.to(device))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> HandBatch:
+        known = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: change(v) for k, v in known.items() if v is not None})

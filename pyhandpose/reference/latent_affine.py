@@ -29,7 +29,7 @@ def latent_affine(latent: Tensor, affine: Tensor, *, convention: str = "paper") 
 
 
 def _extent(z: Tensor) -> Tensor:
-    """(B,P,2) -> (B,1,1), max - min by argmax and argmin: a tie's first index takes the gradient."""
+    """(B,P,2) -> (B,1,1): max - min; of equal numbers the first takes the gradient."""
     flat = z.flatten(1)
     if flat.shape[1] == 0:
         return z.new_zeros(len(z), 1, 1)
