@@ -22,6 +22,7 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 DEFAULT_ARCHITECTURES = "8.0;9.0+PTX"
 MINIMUM_TORCH = (2, 11)
+SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")  # names the Python that the module is for
 
 
 def import_torch():
@@ -37,6 +38,12 @@ def import_torch():
     if version < MINIMUM_TORCH:
         sys.exit(f"pyhandpose: expected torch >= 2.11, got {torch.__version__}: upgrade torch")
     return torch
+
+
+def find_tool(name):
+    """Path of a build tool: of this environment first, then on PATH; or None."""
+    environment = str(Path(sys.executable).parent)
+    return shutil.which(name, path=os.pathsep.join([environment, os.environ.get("PATH", "")]))
 
 
 def find_nvcc():
@@ -100,11 +107,12 @@ class CMakeBuild(build_ext):
         nvcc, reason = cuda_choice(torch)
         if nvcc is None:
             self.warn(f"pyhandpose: building for the CPU only: {reason}")
-        cmake = shutil.which("cmake")
+        cmake = find_tool("cmake")
         if cmake is None:
             sys.exit("pyhandpose: cmake was not found: pip install 'cmake>=3.25' ninja")
         target = Path(self.get_ext_fullpath(ext.name)).resolve()
-        build_dir = Path(self.build_temp).resolve() / ("cuda" if nvcc else "cpu")
+        # Not build_temp, which pip makes anew each time: here a rebuild compiles what changed.
+        build_dir = ROOT / "build" / f"{'cuda' if nvcc else 'cpu'}-{torch.__version__}-{SUFFIX}"
         build_dir.mkdir(parents=True, exist_ok=True)
         arch_list = os.environ.get("TORCH_CUDA_ARCH_LIST") or DEFAULT_ARCHITECTURES
         torch_dir = Path(torch.__file__).resolve().parent
@@ -114,7 +122,7 @@ class CMakeBuild(build_ext):
             f"-DCMAKE_BUILD_TYPE={'Debug' if self.debug else 'Release'}",
             f"-DPYHANDPOSE_TORCH_DIR={torch_dir}",
             f"-DPYHANDPOSE_PYTHON_INCLUDE={sysconfig.get_path('include')}",
-            f"-DPYHANDPOSE_MODULE_SUFFIX={sysconfig.get_config_var('EXT_SUFFIX')}",
+            f"-DPYHANDPOSE_MODULE_SUFFIX={SUFFIX}",
             f"-DPYHANDPOSE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}",
             f"-DPYHANDPOSE_WITH_CUDA={'ON' if nvcc else 'OFF'}",
         ]
@@ -123,15 +131,15 @@ class CMakeBuild(build_ext):
                 f"-DCMAKE_CUDA_COMPILER={nvcc}",
                 f"-DCMAKE_CUDA_ARCHITECTURES={cmake_architectures(arch_list)}",
             ]
-        if shutil.which("ninja"):
-            configure += ["-G", "Ninja"]
+        if ninja := find_tool("ninja"):
+            configure += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
         if launcher := shutil.which("ccache"):
             configure += [f"-DCMAKE_CXX_COMPILER_LAUNCHER={launcher}"]
         jobs = os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)
         subprocess.run(configure, cwd=build_dir, check=True)
         subprocess.run([cmake, "--build", ".", "--parallel", jobs], cwd=build_dir, check=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(build_dir / f"_C{sysconfig.get_config_var('EXT_SUFFIX')}", target)
+        shutil.copy2(build_dir / f"_C{SUFFIX}", target)
         build = {
             "torch": torch.__version__,
             "cuda": torch.version.cuda if nvcc else None,

@@ -66,8 +66,8 @@ inline Convention check_convention(const char* op, std::string_view name) {
   if (name == "paper") return Convention::kPaper;
   if (name == "official") return Convention::kOfficial;
   TORCH_CHECK_VALUE(name == "direct", op,
-                    ": argument 'convention' expected 'paper', 'official' or 'direct', got '",
-                    name, "'");
+                    ": argument 'convention' expected 'paper', 'official' or 'direct', got '", name,
+                    "'");
   return Convention::kDirect;
 }
 

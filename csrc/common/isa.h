@@ -20,10 +20,10 @@
   namespace avx512 {                 \
   __VA_ARGS__                        \
   }
-#define PYHANDPOSE_ISA_CALL(...)          \
-  (::pyhandpose::active_isa() == ::pyhandpose::Isa::kAvx512   ? avx512::__VA_ARGS__ \
-   : ::pyhandpose::active_isa() == ::pyhandpose::Isa::kAvx2   ? avx2::__VA_ARGS__   \
-                                                              : baseline::__VA_ARGS__)
+#define PYHANDPOSE_ISA_CALL(...)                                                  \
+  (::pyhandpose::active_isa() == ::pyhandpose::Isa::kAvx512 ? avx512::__VA_ARGS__ \
+   : ::pyhandpose::active_isa() == ::pyhandpose::Isa::kAvx2 ? avx2::__VA_ARGS__   \
+                                                            : baseline::__VA_ARGS__)
 #else
 #define PYHANDPOSE_FOR_EACH_ISA(...) \
   namespace baseline {               \

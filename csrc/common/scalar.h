@@ -83,8 +83,8 @@ PYHANDPOSE_HD Half store<Half>(float value) {
   const uint32_t bits = bit_cast_to<uint32_t>(value);
   const uint32_t sign = (bits >> 16) & 0x8000u;
   const uint32_t magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) return Half{static_cast<uint16_t>(sign | 0x7e00u)};    // NaN
-  if (magnitude >= 0x477ff000u) return Half{static_cast<uint16_t>(sign | 0x7c00u)};   // overflow
+  if (magnitude > 0x7f800000u) return Half{static_cast<uint16_t>(sign | 0x7e00u)};   // NaN
+  if (magnitude >= 0x477ff000u) return Half{static_cast<uint16_t>(sign | 0x7c00u)};  // overflow
   if (magnitude < 0x38800000u) {
     // Subnormal in half: adding 0.5 aligns the mantissa so that the addition itself rounds.
     const float aligned = bit_cast_to<float>(magnitude) + 0.5f;

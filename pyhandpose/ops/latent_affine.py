@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyhandpose import _extension  # noqa: F401  (registers torch.ops.pyhandpose)
+from pyhandpose import _extension
 
 
 def latent_affine(latent: Tensor, affine: Tensor, *, convention: str = "paper") -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def latent_affine(latent: Tensor, affine: Tensor, *, convention: str = "paper") -> Tensor:
-    """Twin of ``ops.latent_affine``: (B,P,2), (B,2,3) -> (B,P,2). Source: 001 eq. 4, 000 eq. 4.10."""
+    """Twin of ``ops.latent_affine``: (B,P,2), (B,2,3) -> (B,P,2). 001 eq. 4, 000 eq. 4.10."""
     dtype = latent.dtype
     z = latent.to(affine.dtype)  # (B,P,2)
     A, v = affine[:, :, :2].detach(), affine[:, None, :, 2].detach()  # (B,2,2), (B,1,2)

@@ -10,7 +10,9 @@ EXACT = {"rtol": 1e-10, "atol": 1e-10}
 def error(result: Tensor, exact: Tensor) -> float:
     """|result - exact| / |exact| in the Frobenius norm, both in float64."""
     difference = result.double() - exact.double()
-    return float(difference.norm() / exact.double().norm().clamp_min(torch.finfo(float).tiny))
+    return float(
+        difference.norm() / exact.double().norm().clamp_min(torch.finfo(torch.float64).tiny)
+    )
 
 
 def assert_no_worse(result: Tensor, eager: Tensor, exact: Tensor, *, factor: float = 2.0) -> None:

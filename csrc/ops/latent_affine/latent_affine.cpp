@@ -31,8 +31,9 @@ Inputs check_latent_affine(const at::Tensor& latent, const at::Tensor& affine,
 
 template <typename T>
 LatentAffineForward<T> forward_args(const Inputs& in, at::Tensor& out) {
-  return {read_pointer<T>(in.latent), read_pointer<acc_t<T>>(in.affine), write_pointer<T>(out),
-          in.latent.size(0),          in.latent.size(1),                 in.convention};
+  return {read_pointer<T>(in.latent), read_pointer<acc_t<T>>(in.affine),
+          write_pointer<T>(out),      in.latent.size(0),
+          in.latent.size(1),          in.convention};
 }
 
 template <typename T>

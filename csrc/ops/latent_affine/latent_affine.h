@@ -40,11 +40,12 @@ struct LatentAffineBackward {
 };
 
 // Samples [begin, end).
-PYHANDPOSE_FOR_EACH_ISA(
-    template <typename T> void latent_affine_forward_cpu(const LatentAffineForward<T>& args,
-                                                         int64_t begin, int64_t end);
-    template <typename T> void latent_affine_backward_cpu(const LatentAffineBackward<T>& args,
-                                                          int64_t begin, int64_t end);)
+PYHANDPOSE_FOR_EACH_ISA(template <typename T>
+                        void latent_affine_forward_cpu(const LatentAffineForward<T>& args,
+                                                       int64_t begin, int64_t end);
+                        template <typename T>
+                        void latent_affine_backward_cpu(const LatentAffineBackward<T>& args,
+                                                        int64_t begin, int64_t end);)
 
 #if defined(PYHANDPOSE_WITH_CUDA)
 template <typename T>

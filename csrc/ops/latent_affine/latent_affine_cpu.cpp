@@ -76,7 +76,7 @@ void latent_affine_backward_cpu(const LatentAffineBackward<T>& args, int64_t beg
   }
 }
 
-#define PYHANDPOSE_INSTANTIATE(T)                                                               \
+#define PYHANDPOSE_INSTANTIATE(T)                                                              \
   template void latent_affine_forward_cpu<T>(const LatentAffineForward<T>&, int64_t, int64_t); \
   template void latent_affine_backward_cpu<T>(const LatentAffineBackward<T>&, int64_t, int64_t);
 PYHANDPOSE_INSTANTIATE(double)

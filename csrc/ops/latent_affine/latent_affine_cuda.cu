@@ -138,7 +138,7 @@ void latent_affine_backward_cuda(const LatentAffineBackward<T>& args, cudaStream
   check_launch("latent_affine_backward_kernel");
 }
 
-#define PYHANDPOSE_INSTANTIATE(T)                                                             \
+#define PYHANDPOSE_INSTANTIATE(T)                                                           \
   template void latent_affine_forward_cuda<T>(const LatentAffineForward<T>&, cudaStream_t); \
   template void latent_affine_backward_cuda<T>(const LatentAffineBackward<T>&, cudaStream_t);
 PYHANDPOSE_INSTANTIATE(double)
