@@ -64,9 +64,8 @@ def main():
             sys.exit(report)
         for arch, kernel, registers, shared, spill in kernels(report):
             seen += 1
-            print(
-                f"  {arch} {registers:>4} registers {shared:>6} B shared {spill:>5} B spilled  {kernel}"
-            )
+            numbers = f"{registers:>4} registers {shared:>6} B shared {spill:>5} B spilled"
+            print(f"  {arch} {numbers}  {kernel}")
             if spill and "double" not in kernel:
                 spilled.append(f"{kernel} ({arch}): {spill} B")
     if spilled:
