@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 
 #include "common/isa.h"
+#include "synthetic/bindings.h"
 
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Registers torch.ops.pyhandpose.* when it is loaded.";
@@ -14,4 +15,5 @@ PYBIND11_MODULE(_C, m) {
 #else
   m.attr("with_cuda") = false;
 #endif
+  pyhandpose::synthetic::bind_synthetic(m);
 }
