@@ -1,0 +1,204 @@
+"""Checkpoints: a folder with the weights, what they are the weights of, and how to go on.
+
+``model.safetensors`` and ``config.json`` are enough to use a model; ``training_state.pt`` (torch's
+format, loaded with ``weights_only=True``) lets a run resume. In a run's folder, checkpoints are
+``checkpoints/step-N`` and ``checkpoints/latest.json`` names the one to use: it is replaced after
+the new folder is complete, so an interruption at any moment leaves a whole checkpoint in place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+import pyhandpose
+from pyhandpose.methods import METHODS, Method
+from pyhandpose.training.config import from_dict, to_dict
+from pyhandpose.training.log import write_json
+
+WEIGHTS, CONFIG, STATE = "model.safetensors", "config.json", "training_state.pt"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that is missing, incomplete or of another kind than expected."""
+
+
+def save_checkpoint(
+    path: Path, method: Method, input_size: int, training_state: dict[str, Any] | None = None
+) -> None:
+    """Write a checkpoint folder; it appears complete or not at all.
+
+    Args:
+        path: the folder; an existing one is replaced.
+        method: a module of ``methods.METHODS``.
+        input_size: side of the views the method was trained on, px.
+        training_state: tensors, numbers, texts, lists and dicts, for resuming.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    save_file({k: v.contiguous() for k, v in method.state_dict().items()}, temporary / WEIGHTS)
+    if training_state is not None:
+        torch.save(training_state, temporary / STATE)
+    write_json(
+        temporary / CONFIG,
+        {
+            "method": _method_name(method),
+            "method_config": to_dict(method.config),
+            "input_size": input_size,
+            "version": pyhandpose.__version__,
+        },
+    )
+    if path.exists():
+        shutil.rmtree(path)
+    os.replace(temporary, path)
+
+
+def save_run_checkpoint(
+    run_dir: Path, step: int, method: Method, input_size: int, training_state: dict[str, Any]
+) -> Path:
+    """Save the checkpoint of a step, make it the run's latest, remove the ones before it."""
+    folder = run_dir / "checkpoints"
+    path = folder / f"step-{step:08d}"
+    save_checkpoint(path, method, input_size, training_state)
+    write_json(folder / "latest.json", {"checkpoint": path.name})
+    for other in folder.glob("step-*"):
+        if other != path:
+            shutil.rmtree(other)
+    return path
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint folder that ``path`` is, or the latest of the run that ``path`` is.
+
+    Raises:
+        CheckpointError: neither.
+    """
+    if (path / WEIGHTS).is_file():
+        return path
+    pointer = path / "checkpoints" / "latest.json"
+    if pointer.is_file():
+        return path / "checkpoints" / json.loads(pointer.read_text())["checkpoint"]
+    state = "it does not exist" if not path.exists() else f"it has no {WEIGHTS} and no checkpoints/"
+    raise CheckpointError(
+        f"expected a checkpoint or the folder of a run, got {str(path)!r}, but {state}; give the "
+        "folder that was passed as --out to `pyhandpose pretrain` or `pyhandpose finetune`"
+    )
+
+
+def load_method(path: Path | str) -> tuple[Any, dict[str, Any]]:
+    """The method of a checkpoint, on the CPU and in ``eval()`` mode, and its ``config.json``.
+
+    Args:
+        path: a checkpoint folder, or a run's folder for its latest checkpoint.
+
+    Raises:
+        CheckpointError: missing, truncated, or from an unknown method.
+    """
+    folder = find_checkpoint(Path(path))
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        weights = load_file(folder / WEIGHTS)
+    except (OSError, json.JSONDecodeError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read the checkpoint {str(folder)!r}: {error}") from error
+    if config.get("method") not in METHODS:
+        raise CheckpointError(
+            f"{folder / CONFIG}: unknown method {config.get('method')!r}; this version knows "
+            f"{', '.join(METHODS)}"
+        )
+    cls = METHODS[config["method"]]
+    method_config = from_dict(cls.Config, _without_download(config["method_config"]))
+    method = cls(method_config)
+    method.load_state_dict(weights)
+    return method.eval(), config
+
+
+def restore_run(
+    run_dir: Path,
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    identity: dict[str, Any],
+    resume: bool,
+) -> dict[str, Any]:
+    """Where a run starts: at step 0 in a folder without a run, or where a checkpoint left it.
+
+    Args:
+        run_dir: the run's folder.
+        method: receives the weights when resuming.
+        optimizer: receives its state when resuming.
+        identity: what must not have changed since: ``train`` (settings) and ``data`` (digest).
+        resume: whether to go on.
+
+    Returns:
+        ``step`` (steps done), ``seconds`` (spent so far), ``checkpoint`` (folder or None).
+
+    Raises:
+        CheckpointError: a run is there and not to be resumed, or it is another run.
+    """
+    has_run = (run_dir / "checkpoints" / "latest.json").is_file()
+    if not resume:
+        if has_run:
+            raise CheckpointError(
+                f"{str(run_dir)!r} already holds a run; go on with it (--resume), or choose "
+                "another folder (--out)"
+            )
+        return {"step": 0, "seconds": 0.0, "checkpoint": None}
+    folder = find_checkpoint(run_dir)
+    if not (folder / STATE).is_file():
+        raise CheckpointError(f"{str(folder)!r} has no {STATE}: it can be used, not resumed")
+    state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+    if differences := _differences({key: state[key] for key in identity}, identity):
+        raise CheckpointError(
+            f"cannot resume {str(run_dir)!r}, its settings or data differ: {differences}; repeat "
+            f"the command in {str(run_dir / 'command.txt')!r} with --resume"
+        )
+    method.load_state_dict(load_file(folder / WEIGHTS))
+    optimizer.load_state_dict(state["optimizer"])
+    return {"step": state["step"], "seconds": state["seconds"], "checkpoint": folder}
+
+
+def load_encoder(path: Path | str, into: Method) -> None:
+    """Copy the encoder of a checkpoint into a method with the same encoder.
+
+    Raises:
+        CheckpointError: the encoders differ.
+    """
+    source, _ = load_method(path)
+    try:
+        into.encoder.load_state_dict(source.encoder.state_dict())
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the encoder of {str(path)!r} ({source.config.encoder}) does not fit the new one "
+            f"({into.config.encoder})"
+        ) from error
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
+    """``name: old -> new`` for every leaf that differs; the device may change."""
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after, name = old.get(key), new.get(key), f"{prefix}{key}"
+        if isinstance(before, dict) and isinstance(after, dict):
+            if nested := _differences(before, after, f"{name}."):
+                found.append(nested)
+        elif before != after and name not in ("train.device", "train.checkpoint_every"):
+            found.append(f"{name}: {before} -> {after}")
+    return ", ".join(found)
+
+
+def _method_name(method: Method) -> str:
+    return next(name for name, cls in METHODS.items() if type(method) is cls)
+
+
+def _without_download(method_config: dict[str, Any]) -> dict[str, Any]:
+    """The weights come from the checkpoint: do not fetch ImageNet's first."""
+    encoder = method_config.get("encoder", {})
+    return {**method_config, "encoder": {**encoder, "pretrained": False}}
