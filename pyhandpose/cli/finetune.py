@@ -9,14 +9,13 @@ from typing import Annotated, Literal
 
 import tyro
 
-from pyhandpose.cli.peek import peek
 from pyhandpose.data.loader import label_subset
 from pyhandpose.data.registry import Subset, open_dataset
 from pyhandpose.methods import SupervisedConfig, build_method
 from pyhandpose.training.checkpoint import CheckpointError, load_encoder, load_method
 from pyhandpose.training.config import TrainConfig
 from pyhandpose.training.loop import TrainingError, TrainingStoppedError, train
-from pyhandpose.training.presets import preset_of
+from pyhandpose.training.presets import peek, preset_of
 
 DESCRIPTION = """Train the 3D hand pose estimator on labelled images.
 

@@ -9,13 +9,12 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 import tyro
 
-from pyhandpose.cli.peek import peek
 from pyhandpose.data.registry import open_dataset
 from pyhandpose.methods import build_method
 from pyhandpose.training.checkpoint import CheckpointError
 from pyhandpose.training.config import TrainConfig
 from pyhandpose.training.loop import TrainingError, TrainingStoppedError, train
-from pyhandpose.training.presets import preset_of
+from pyhandpose.training.presets import peek, preset_of
 
 DESCRIPTION = """Pre-train an encoder on images of hands, without any label.
 

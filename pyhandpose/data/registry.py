@@ -21,8 +21,9 @@ FORMS = (
 class Dataset(Protocol):
     """Images that can be read by index."""
 
-    name: str
-    """What ``open_dataset`` was given."""
+    @property
+    def name(self) -> str:
+        """A text that names it to a person."""
 
     def __len__(self) -> int:
         """Number of images."""

@@ -144,3 +144,17 @@ def preset_of(name: str, method: str) -> Preset:
         offered = ", ".join(key for key, methods in PRESETS.items() if method in methods)
         raise ValueError(f"preset {name!r} has no settings for {method}; choose one of {offered}")
     return PRESETS[name][method]()
+
+
+def peek(argv: list[str], option: str) -> str | None:
+    """What ``option VALUE`` or ``option=VALUE`` gives, the last one counting; None without it.
+
+    A preset decides the defaults of a command line, so its name is needed before the parsing.
+    """
+    value = None
+    for position, argument in enumerate(argv):
+        if argument == option and position + 1 < len(argv):
+            value = argv[position + 1]
+        elif argument.startswith(f"{option}="):
+            value = argument.partition("=")[2]
+    return value
