@@ -1,5 +1,6 @@
 """Fused operators for hand pose: CPU and CUDA, forward and backward. Needs torch alone."""
 
 from pyhandpose.ops.latent_affine import latent_affine
+from pyhandpose.ops.root_depth import RootDepth, root_depth
 
-__all__ = ["latent_affine"]
+__all__ = ["RootDepth", "latent_affine", "root_depth"]

@@ -5,5 +5,6 @@ device. They are what the tests and benchmarks compare with, never a silent fall
 """
 
 from pyhandpose.reference.latent_affine import latent_affine
+from pyhandpose.reference.root_depth import root_depth
 
-__all__ = ["latent_affine"]
+__all__ = ["latent_affine", "root_depth"]

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+from pyhandpose.hand.camera import project
+from pyhandpose.hand.pose25d import to_25d
+
 
 def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator on `device` that starts at `seed`."""
@@ -38,3 +41,41 @@ def view_affines(
 def noncontiguous(tensor: Tensor) -> Tensor:
     """The same values in a tensor whose elements do not lie side by side in memory."""
     return torch.stack([tensor, torch.zeros_like(tensor)], -1)[..., 0]
+
+
+def hands_in_view(
+    num_samples: int,
+    *,
+    num_joints: int = 21,
+    bone: tuple[int, int] = (0, 5),
+    root: int = 0,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Random hands before random cameras: joints_cam, their 2.5D pose, intrinsics and scale.
+
+    Joints lie within some 10 cm of a centre that is 0.4 to 1.2 m away and at most 0.4 of its depth
+    off the axis; focal lengths are 300 to 700 px, principal points 80 to 150 px, skews +-20 px.
+
+    Returns:
+        ``(joints_cam (B,J,3) m, joints_25d (B,J,3), intrinsics (B,3,3) px, scale (B,) m)``.
+    """
+    random = generator(seed)
+    centre = torch.rand(num_samples, 1, 3, generator=random, dtype=torch.float64)
+    depth = 0.4 + 0.8 * centre[..., 2:]
+    centre = torch.cat([0.8 * (centre[..., :2] - 0.5) * depth, depth], -1)  # (B,1,3)
+    spread = torch.randn(num_samples, num_joints, 3, generator=random, dtype=torch.float64)
+    joints_cam = centre + 0.05 * spread.clamp(-3, 3)  # (B,J,3)
+    low = torch.tensor([300.0, -20.0, 80.0, 300.0, 80.0], dtype=torch.float64)
+    span = torch.tensor([400.0, 40.0, 70.0, 400.0, 70.0], dtype=torch.float64)
+    uniform = torch.rand(num_samples, 5, generator=random, dtype=torch.float64)
+    intrinsics = camera_matrix(low + span * uniform)
+    joints_25d, scale = to_25d(project(joints_cam, intrinsics), joints_cam, bone, root)
+    return joints_cam.to(dtype), joints_25d.to(dtype), intrinsics.to(dtype), scale.to(dtype)
+
+
+def camera_matrix(parameters: Tensor) -> Tensor:
+    """(...,5) = fx, skew, cx, fy, cy -> (...,3,3), upper triangular; differentiable."""
+    fx, skew, cx, fy, cy = parameters.unbind(-1)
+    zero, one = torch.zeros_like(fx), torch.ones_like(fx)
+    return torch.stack([fx, skew, cx, zero, fy, cy, zero, zero, one], -1).unflatten(-1, (3, 3))
