@@ -16,8 +16,10 @@ from torch import Tensor
 if TYPE_CHECKING:
     from PIL import Image
 
-PhotoSource: TypeAlias = Union[str, "os.PathLike[str]", "Image.Image", "NDArray[np.uint8]", Tensor]
-"""A file name, a PIL image, or a uint8 array (H,W,3)."""
+PhotoSource: TypeAlias = Union[
+    str, "os.PathLike[str]", "Photo", "Image.Image", "NDArray[np.uint8]", Tensor
+]
+"""A file name, a PIL image, or a uint8 array (H,W,3); a ``Photo`` is taken as it is."""
 
 Box: TypeAlias = tuple[float, float, float, float]
 """(x0, y0, x1, y1) px, pixel i covering [i, i+1]: (0, 0, W, H) is the whole image."""
@@ -25,6 +27,10 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 class UnreadableImageError(ValueError):
     """A file that is missing, empty, cut off or not an image; the message names it."""
+
+
+class BoxOutsideError(ValueError):
+    """A box that does not overlap the image."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,8 @@ def read_photo(source: PhotoSource) -> Photo:
     """
     from PIL import Image, ImageOps
 
+    if isinstance(source, Photo):
+        return source
     if isinstance(source, (np.ndarray, Tensor)):
         array = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
@@ -83,7 +91,8 @@ def square_box(box: Sequence[float] | None, size: tuple[int, int]) -> Box:
     """The square about the centre of ``box`` with its longer side; None: the largest centred one.
 
     Raises:
-        ValueError: a box that is empty, not finite, or wholly outside the (width, height) image.
+        BoxOutsideError: a box that is wholly outside the (width, height) image.
+        ValueError: a box that is empty or not finite.
 
     """
     width, height = size
@@ -95,7 +104,7 @@ def square_box(box: Sequence[float] | None, size: tuple[int, int]) -> Box:
         raise ValueError(f"box must be x0,y0,x1,y1 with x0 < x1 and y0 < y1, got {tuple(box)}")
     x0, y0, x1, y1 = box
     if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
-        raise ValueError(f"box {tuple(box)} lies outside the image of {width} x {height} px")
+        raise BoxOutsideError(f"box {tuple(box)} lies outside the image of {width} x {height} px")
     half = max(x1 - x0, y1 - y0) / 2
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
     return x - half, y - half, x + half, y + half

@@ -5,7 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-from pyhandpose.data.photo import UnreadableImageError, read_photo, square_box, square_crop
+from pyhandpose.data.photo import (
+    BoxOutsideError,
+    UnreadableImageError,
+    read_photo,
+    square_box,
+    square_crop,
+)
 
 EXIF_ORIENTATION = 0x0112
 
@@ -111,7 +117,7 @@ def test_square_boxes():
     for box in ((3, 0, 3, 5), (0, 0, float("nan"), 5), (0, 0, 5)):
         with pytest.raises(ValueError, match="x0,y0,x1,y1"):
             square_box(box, (20, 12))
-    with pytest.raises(ValueError, match="outside"):
+    with pytest.raises(BoxOutsideError, match="outside"):
         square_box((20, 0, 30, 10), (20, 12))
 
 
