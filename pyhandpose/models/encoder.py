@@ -65,7 +65,10 @@ def build_encoder(config: EncoderConfig) -> Encoder:
             f"for example {close}"
         )
     # num_classes=0 keeps the global pooling and drops the classifier
-    return timm.create_model(config.name, pretrained=config.pretrained, num_classes=0)
+    encoder = timm.create_model(config.name, pretrained=config.pretrained, num_classes=0)
+    # some models have a wide layer after the pooling: theirs is the width that comes out
+    encoder.num_features = encoder.head_hidden_size
+    return encoder
 
 
 class ResidualBlock(nn.Module):
