@@ -122,6 +122,7 @@ void draw_dead_leaves(Random& random, int size, std::vector<Vec3f>* pixels) {
 
 void draw_background(uint64_t seed, uint64_t index, Look look, int size,
                      std::vector<Vec3f>* pixels) {
+  pixels->resize(size * size);
   Random random(seed, index, Stream::kBackground);
   if (look == Look::kStudio) {
     // Paper backdrops: grey, blue or green, seldom bright.

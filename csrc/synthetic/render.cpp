@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "background.h"
-#include "noise.h"
+#include "light.h"
+#include "occluder.h"
+#include "picture.h"
 #include "skin.h"
 #include "tracer.h"
 
@@ -51,30 +53,10 @@ ConeList cull(const Surface& surface, const ConeList& list, const Packet& packet
   return near_ray(surface, list, {0, 0, 0}, b.axis, kMaxTravel, 0.0f, b.spread, kCullMargin);
 }
 
-// m along the ray to the occluder, negative where it is missed.
-float trace_occluder(const Occluder& o, const Vec3f& direction) {
-  const float middle = dot(o.center, direction);
-  const Vec3f off = o.center - direction * middle;
-  if (dot(off, off) > o.bound * o.bound) return -1.0f;
-  float travel = std::max(middle - o.bound, 0.01f);
-  for (int step = 0; step < 60 && travel < middle + o.bound; ++step) {
-    const float d = occluder_distance(o, direction * travel);
-    if (d < 1e-4f) return travel;
-    travel += d;
-  }
-  return -1.0f;
-}
-
 struct Nearest {
   float travel = kMaxTravel;
   int8_t object = kNothing;  // index of an occluder, kHand or kNothing
 };
-
-// sRGB from linear light by three square roots, within 0.006 of the standard's curve.
-float srgb(float linear) {
-  const float a = std::sqrt(clamp(linear, 0.0f, 1.0f)), b = std::sqrt(a), c = std::sqrt(b);
-  return 0.585122381f * a + 0.783140355f * b - 0.368262736f * c;
-}
 
 class Renderer {
  public:
@@ -86,21 +68,23 @@ class Renderer {
     painter_ = &painter;
     size_ = size;
     nearest_.assign(size * size, {});
+    mask_.assign(size * size, 0);
     hidden_hand_ = false;
-    color_.resize(size * size);
-    draw_background(seed, static_cast<uint64_t>(index), look, size, &color_);
-    for (int i = 0; i < scene.sensor.background_blur; ++i) blur();
+    picture_.size = size;
+    draw_background(seed, static_cast<uint64_t>(index), look, size, &picture_.pixel);
+    picture_.blur(scene.sensor.background_blur);
     find_surfaces();
-    darken_backdrop();
+    if (look == Look::kStudio) picture_.cast_shadow(mask_, scene.lighting.key_direction);
     shade();
+    picture_.blur(scene.sensor.blur_passes);
+    picture_.develop(scene.sensor, out.image + slot * size * size * 3);
     write_labels(slot, out);
-    write_image(out.image + slot * size * size * 3);
   }
 
  private:
   template <typename Visit>  // visit(x0, y0, list) for each tile that the hand or an object may
                              // touch
-                             void for_each_tile(Visit visit) const {
+  void for_each_tile(Visit visit) const {
     const ConeList all = scene_->surface.all();
     for (int by = 0; by < size_; by += kBlock) {
       for (int bx = 0; bx < size_; bx += kBlock) {
@@ -143,7 +127,9 @@ class Renderer {
         const float hand = list.count > 0 ? packet.travel[l] : -1.0f;
         const Nearest found = nearest_along(direction, hand);
         if (hand > 0.0f && found.object != kHand) hidden_hand_ = true;
-        nearest_[(y0 + l / kTile) * size_ + x0 + l % kTile] = found;
+        const int pixel = (y0 + l / kTile) * size_ + x0 + l % kTile;
+        nearest_[pixel] = found;
+        mask_[pixel] = found.object == kHand;
       }
     });
   }
@@ -200,14 +186,14 @@ class Renderer {
       set_ray(&packet, l, direction);
       packet.travel[l] = found.object == kHand ? found.travel : -1.0f;
       hand = hand || found.object == kHand;
-      if (found.object >= 0) color_[pixels[l]] = shade_occluder(found, direction);
+      if (found.object >= 0) picture_.pixel[pixels[l]] = object_color(found, direction);
     }
     for (int l = count; l < kLanes; ++l) packet.travel[l] = -1.0f;
     if (!hand) return;
     Vec3f shaded[kLanes];
     shade_hand(packet, cull(scene_->surface, block, packet), shaded);
     for (int l = 0; l < count; ++l) {
-      if (packet.travel[l] > 0.0f) color_[pixels[l]] = shaded[l];
+      if (packet.travel[l] > 0.0f) picture_.pixel[pixels[l]] = shaded[l];
     }
   }
 
@@ -239,12 +225,12 @@ class Renderer {
         if (found[l].object == kHand) {
           sum = sum + shaded[l];
         } else if (found[l].object >= 0) {
-          sum = sum + shade_occluder(found[l], packet.direction.at(l));
+          sum = sum + object_color(found[l], packet.direction.at(l));
         } else {
-          sum = sum + color_[pixels[i]];
+          sum = sum + picture_.pixel[pixels[i]];
         }
       }
-      color_[pixels[i]] = sum * 0.25f;
+      picture_.pixel[pixels[i]] = sum * 0.25f;
     }
   }
 
@@ -275,133 +261,13 @@ class Renderer {
     for (int l = 0; l < kLanes; ++l) {
       if (packet.travel[l] <= 0.0f) continue;
       const SurfacePoint skin = painter_->paint(list, points.at(l), normal.at(l));
-      out[l] = illuminate(skin, normal.at(l), -packet.direction.at(l), access[l], lit[l], true);
+      out[l] = illuminate(light, skin, normal.at(l), -packet.direction.at(l), access[l], lit[l]);
     }
   }
 
-  // Reflected light: a wrapped diffuse term whose red reaches further round (light scatters inside
-  // skin), sky and ground, and a highlight.
-  Vec3f illuminate(const SurfacePoint& surface, const Vec3f& normal, const Vec3f& view,
-                   float access, float lit, bool skin) const {
-    const Lighting& light = scene_->lighting;
-    const float facing = dot(normal, light.key_direction);
-    const auto wrapped = [&](float wrap) {
-      return std::max((facing + wrap) / (1.0f + wrap), 0.0f);
-    };
-    const Vec3f diffuse = skin ? Vec3f{wrapped(0.32f), wrapped(0.16f), wrapped(0.12f)}
-                               : Vec3f{wrapped(0.05f), wrapped(0.05f), wrapped(0.05f)};
-    // Red light leaks into shadows and hollows of skin.
-    const float deep = skin ? 0.82f : 1.0f;
-    const Vec3f direct = light.key * diffuse * Vec3f{1.0f - deep * (1.0f - lit), lit, lit};
-    const float hollow = access * access;
-    const Vec3f open{access * deep + (1.0f - deep) * std::sqrt(access), lerp1(access, hollow, 0.3f),
-                     lerp1(access, hollow, 0.4f)};
-    const Vec3f around = lerp(light.ground, light.sky, 0.5f + 0.5f * dot(normal, light.up)) * open;
-    const Vec3f half = normalize(light.key_direction + view);
-    const float aligned = std::max(dot(normal, half), 0.0f);
-    const float p2 = aligned * aligned, p4 = p2 * p2, p8 = p4 * p4, p16 = p8 * p8;
-    const float grazing = 1.0f - std::max(dot(normal, view), 0.0f);
-    const float fresnel = 1.0f + 3.0f * grazing * grazing * grazing * grazing;
-    const float highlight = surface.gloss * lit * fresnel * (0.35f * p8 + 0.65f * p16 * p16);
-    const float rim = 0.35f * surface.gloss * grazing * grazing * grazing * access;
-    return surface.albedo * (direct + around) + light.key * highlight + light.sky * rim;
-  }
-
-  static float lerp1(float a, float b, float t) { return a + (b - a) * t; }
-
-  Vec3f shade_occluder(const Nearest& found, const Vec3f& direction) const {
-    const Occluder& o = scene_->occluders[found.object];
-    const Vec3f point = direction * found.travel;
-    constexpr float kStep = 2e-4f;
-    const auto slope = [&](const Vec3f& d) {
-      return occluder_distance(o, point + d) - occluder_distance(o, point - d);
-    };
-    const Vec3f gradient{slope({kStep, 0, 0}), slope({0, kStep, 0}), slope({0, 0, kStep})};
-    const Vec3f normal = gradient * (1.0f / (norm(gradient) + 1e-20f));
-    const float y = dot(point - o.center, o.axis_y);
-    const float bands = std::floor(y * 90.0f);
-    const bool dark = static_cast<int>(bands) & 1;
-    const SurfacePoint surface{o.albedo * (dark ? 1.0f - o.stripes : 1.0f), o.gloss};
-    return illuminate(surface, normal, -direction, 1.0f, 1.0f, false);
-  }
-
-  // A soft shadow of the hand on a studio backdrop: its outline, blurred and moved away from the
-  // light.
-  void darken_backdrop() {
-    if (scene_->look != Look::kStudio) return;
-    const Vec3f light = scene_->lighting.key_direction;
-    const int dx = static_cast<int>(std::floor(-light.x * 0.10f * size_ + 0.5f));
-    const int dy = static_cast<int>(std::floor(-light.y * 0.10f * size_ + 0.5f));
-    const int radius = std::max(1, size_ / 12);
-    // Summed area of the mask.
-    std::vector<int>& sum = sums_;
-    const int stride = size_ + 1;
-    sum.assign(stride * stride, 0);
-    for (int y = 0; y < size_; ++y) {
-      int row = 0;
-      for (int x = 0; x < size_; ++x) {
-        row += nearest_[y * size_ + x].object == kHand;
-        sum[(y + 1) * stride + x + 1] = sum[y * stride + x + 1] + row;
-      }
-    }
-    for (int y = 0; y < size_; ++y) {
-      for (int x = 0; x < size_; ++x) {
-        float cover = 0.0f;
-        for (const int r : {radius / 3, radius}) {
-          const int x0 = clamp(x - dx - r, 0, size_), x1 = clamp(x - dx + r + 1, 0, size_);
-          const int y0 = clamp(y - dy - r, 0, size_), y1 = clamp(y - dy + r + 1, 0, size_);
-          const int inside = sum[y1 * stride + x1] - sum[y0 * stride + x1] - sum[y1 * stride + x0] +
-                             sum[y0 * stride + x0];
-          cover +=
-              0.5f * static_cast<float>(inside) / static_cast<float>((2 * r + 1) * (2 * r + 1));
-        }
-        color_[y * size_ + x] = color_[y * size_ + x] * (1.0f - 0.55f * cover);
-      }
-    }
-  }
-
-  // 1-2-1 filter in x and y over the picture.
-  void blur() {
-    scratch_.resize(color_.size());
-    const auto pass = [&](const std::vector<Vec3f>& from, std::vector<Vec3f>* to, int dx, int dy) {
-      for (int y = 0; y < size_; ++y) {
-        for (int x = 0; x < size_; ++x) {
-          const Vec3f& before = from[std::max(y - dy, 0) * size_ + std::max(x - dx, 0)];
-          const Vec3f& after =
-              from[std::min(y + dy, size_ - 1) * size_ + std::min(x + dx, size_ - 1)];
-          (*to)[y * size_ + x] = (before + after) * 0.25f + from[y * size_ + x] * 0.5f;
-        }
-      }
-    };
-    pass(color_, &scratch_, 1, 0);
-    pass(scratch_, &color_, 0, 1);
-  }
-
-  void write_image(uint8_t* image) {
-    const Sensor& s = scene_->sensor;
-    for (int i = 0; i < s.blur_passes; ++i) blur();
-    const auto finish = [&](float linear, float gain, uint64_t noise) {
-      float v = srgb(linear * gain);
-      v += s.contrast * (v - 0.5f) * 4.0f * v * (1.0f - v);
-      // Sum of four 16-bit uniforms: close to normal.
-      const int sum = static_cast<int>((noise & 0xffff) + (noise >> 16 & 0xffff) +
-                                       (noise >> 32 & 0xffff) + (noise >> 48)) -
-                      2 * 0xffff;
-      v += s.noise * static_cast<float>(sum) * (1.7320508f / 65536.0f);
-      return static_cast<uint8_t>(clamp(v, 0.0f, 1.0f) * 255.0f + 0.5f);
-    };
-    for (int y = 0; y < size_; ++y) {
-      for (int x = 0; x < size_; ++x) {
-        const int pixel = y * size_ + x;
-        const float u = (x + 0.5f) / size_ - 0.5f, v = (y + 0.5f) / size_ - 0.5f;
-        const float gain = s.exposure * (1.0f - s.vignette * 2.0f * (u * u + v * v));
-        const Vec3f c = color_[pixel] * s.white_balance;
-        const uint64_t key = s.noise_key + static_cast<uint64_t>(pixel) * 3;
-        image[3 * pixel + 0] = finish(c.x, gain, mix64(mix64(key)));
-        image[3 * pixel + 1] = finish(c.y, gain, mix64(mix64(key + 1)));
-        image[3 * pixel + 2] = finish(c.z, gain, mix64(mix64(key + 2)));
-      }
-    }
+  Vec3f object_color(const Nearest& found, const Vec3f& direction) const {
+    return shade_occluder(scene_->occluders[found.object], scene_->lighting, direction,
+                          found.travel);
   }
 
   void write_labels(int64_t slot, const Buffers& out) const {
@@ -426,7 +292,7 @@ class Renderer {
     }
     if (out.visibility) write_visibility(out.visibility + slot * kNumJoints);
     for (int i = 0; i < size_ * size_; ++i) {
-      const bool hand = nearest_[i].object == kHand;
+      const bool hand = mask_[i];
       if (out.mask) out.mask[slot * size_ * size_ + i] = hand;
       if (out.depth) {
         const float z = hand ? ray(i % size_, i / size_).z : 0.0f;
@@ -467,8 +333,8 @@ class Renderer {
   int size_ = 0;
   bool hidden_hand_ = false;
   std::vector<Nearest> nearest_;
-  std::vector<Vec3f> color_, scratch_;
-  std::vector<int> sums_;
+  std::vector<uint8_t> mask_;  // 1 where the hand is seen
+  Picture picture_;
 };
 
 }  // namespace

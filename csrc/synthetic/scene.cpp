@@ -246,33 +246,4 @@ Scene sample_scene(uint64_t seed, uint64_t index, Look look, int size) {
   return scene;
 }
 
-float occluder_distance(const Occluder& o, const Vec3f& point) {
-  const Vec3f offset = point - o.center;
-  const float x = dot(offset, o.axis_x), y = dot(offset, o.axis_y), z = dot(offset, o.axis_z);
-  const auto outside = [](float a) { return a > 0.0f ? a : 0.0f; };
-  const auto size = [](float a) { return a < 0.0f ? -a : a; };
-  switch (o.solid) {
-    case Solid::kSphere:
-      return std::sqrt(x * x + y * y + z * z) - o.half.x;
-    case Solid::kBox: {
-      const float edge = 0.15f * std::min(o.half.x, o.half.z);  // rounded edges
-      const float a = size(x) - o.half.x + edge, b = size(y) - o.half.y + edge;
-      const float c = size(z) - o.half.z + edge;
-      const float out =
-          std::sqrt(outside(a) * outside(a) + outside(b) * outside(b) + outside(c) * outside(c));
-      return out + std::min(std::max(a, std::max(b, c)), 0.0f) - edge;
-    }
-    case Solid::kCapsule: {
-      const float b = y - clamp(y, -o.half.y, o.half.y);
-      return std::sqrt(x * x + b * b + z * z) - o.half.x;
-    }
-    case Solid::kCylinder: {
-      const float a = std::sqrt(x * x + z * z) - o.half.x, b = size(y) - o.half.y;
-      return std::min(std::max(a, b), 0.0f) +
-             std::sqrt(outside(a) * outside(a) + outside(b) * outside(b));
-    }
-  }
-  return 0.0f;
-}
-
 }  // namespace pyhandpose::synthetic

@@ -71,7 +71,4 @@ struct Scene {
 
 Scene sample_scene(uint64_t seed, uint64_t index, Look look, int size);
 
-// Signed distance, m, to an occluder.
-float occluder_distance(const Occluder& occluder, const Vec3f& point);
-
 }  // namespace pyhandpose::synthetic

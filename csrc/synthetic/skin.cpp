@@ -114,6 +114,7 @@ bool SkinPainter::nail(const Cone& tip, const Vec3f& point, const Vec3f& normal,
   if (u > 0.82f && size_of(side) < 0.6f) color = lerp(color, Vec3f{0.85f, 0.75f, 0.7f}, 0.3f);
   out->albedo = lerp(color, scene_.skin.dorsal * scene_.skin.crease, 0.75f * edge);
   out->gloss = 0.45f;
+  out->is_skin = true;
   return true;
 }
 
@@ -140,15 +141,16 @@ SurfacePoint SkinPainter::paint(const ConeList& list, const Vec3f& point,
     const float weave = value_noise(skin.noise_key, dot(from_wrist, hand_x_) * 120.0f,
                                     past_wrist * 120.0f, dot(from_wrist, hand_z_) * 120.0f);
     const float hem = past_wrist < skin.sleeve_start + 0.008f ? 0.75f : 1.0f;
-    return {skin.sleeve * ((1.0f + 0.18f * weave) * hem), 0.02f};
+    return {skin.sleeve * ((1.0f + 0.18f * weave) * hem), 0.02f, false};
   }
 
-  SurfacePoint out;
+  SurfacePoint out{};
   if (nearest->tissue == Tissue::kTip && nail(*nearest, point, normal, &out)) return out;
 
   const float palmar = dot(normal, normalize(pad));
   out.albedo = lerp(skin.dorsal, skin.palmar, smoothstep(-0.35f, 0.45f, palmar));
   out.gloss = skin.gloss;
+  out.is_skin = true;
   const Vec3f in_hand =
       Vec3f{dot(from_wrist, hand_x_), dot(from_wrist, hand_y_), dot(from_wrist, hand_z_)} *
       inverse_mm_;

@@ -1,14 +1,10 @@
 // Colour of the hand's surface: palm and back, creases, knuckles, nails, sleeve.
 #pragma once
 
+#include "light.h"
 #include "scene.h"
 
 namespace pyhandpose::synthetic {
-
-struct SurfacePoint {
-  Vec3f albedo;  // linear RGB
-  float gloss;
-};
 
 // Precomputed places of the features of one hand, in camera axes.
 class SkinPainter {
