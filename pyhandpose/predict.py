@@ -128,25 +128,34 @@ class Predictor:
     """A trained method, ready for photos."""
 
     def __init__(
-        self, method: PoseEstimator, input_size: int, checkpoint: str, device: str = "cpu"
+        self,
+        method: PoseEstimator,
+        input_size: int,
+        checkpoint: str,
+        device: torch.device | str = "cpu",
     ) -> None:
         """Use ``load`` to read a checkpoint; this takes a method that is already in memory."""
         self.method = method
         self.input_size = input_size
         self.checkpoint = checkpoint
-        self.device = device
+        self.device = torch.device(device)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str] | None = None, device: str = "cpu") -> Predictor:
+    def load(cls, path: str | os.PathLike[str] | None = None, device: str = "auto") -> Predictor:
         """Read a checkpoint folder; without one, the model that ``pyhandpose quickstart`` made.
+
+        Args:
+            path: a checkpoint, or the folder of a run.
+            device: "auto" is CUDA where there is one, else the CPU.
 
         Raises:
             FileNotFoundError: no path was given and the quick start has not been run.
             CheckpointError: the folder holds no whole checkpoint.
-            ValueError: the checkpoint holds a method without a pose head.
+            ValueError: a method without a pose head, or CUDA where there is none.
 
         """
         from pyhandpose.training.checkpoint import load_method
+        from pyhandpose.training.config import choose_device
 
         folder = default_checkpoint() if path is None else Path(path)
         if path is None and not folder.is_dir():
@@ -161,7 +170,8 @@ class Predictor:
                 f"Predictor.load: {folder} holds {config['method']!r}, which has no pose head; "
                 "`pyhandpose finetune` adds one to a pre-trained encoder"
             )
-        return cls(method.eval().to(device), config["input_size"], str(folder), device)
+        where = choose_device(device)
+        return cls(method.to(where), config["input_size"], str(folder), where)
 
     def __call__(
         self,

@@ -49,8 +49,8 @@ class Options:
     """Folder for the results; made if it does not exist."""
     batch_size: int = 128
     """Images at a time."""
-    device: str = "cpu"
-    """Where to compute: cpu or cuda."""
+    device: str = "auto"
+    """Where to compute: "auto" (CUDA where there is one, else CPU), "cpu" or "cuda"."""
 
 
 def main(argv: list[str]) -> int:
@@ -65,12 +65,12 @@ def main(argv: list[str]) -> int:
             name=predictor.checkpoint,
             input_size=predictor.input_size,
             batch_size=options.batch_size,
-            device=options.device,
+            device=predictor.device,
         )
     except (ValueError, FileNotFoundError, CheckpointError) as error:
         print(f"pyhandpose evaluate: {error}", file=sys.stderr)
         return 2
-    written = write_results(options.out, evaluation, dataset, options.device)
+    written = write_results(options.out, evaluation, dataset, predictor.device)
     print(heading(evaluation))
     print(evaluation.table())
     print(f"\nwritten to {options.out}: {', '.join(written)}")
@@ -85,7 +85,9 @@ def heading(evaluation: Evaluation) -> str:
     )
 
 
-def write_results(folder: Path, evaluation: Evaluation, dataset: Dataset, device: str) -> list[str]:
+def write_results(
+    folder: Path, evaluation: Evaluation, dataset: Dataset, device: torch.device
+) -> list[str]:
     """The record, the tables and the pictures of one evaluation; the names of the files."""
     files = {name: png_bytes(figure) for name, figure in figures(evaluation, dataset).items()}
     pictures = "\n\n".join(f"![{Path(name).stem}]({name})" for name in files)

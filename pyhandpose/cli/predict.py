@@ -58,8 +58,8 @@ class Options:
     hand_scale_mm: Annotated[float | None, tyro.conf.arg(metavar="MM")] = None
     """Length from the wrist to the knuckle of the index finger, mm; without it, 90 mm is assumed.
     The 3D coordinates are proportional to it."""
-    device: str = "cpu"
-    """Where to compute: cpu or cuda."""
+    device: str = "auto"
+    """Where to compute: "auto" (CUDA where there is one, else CPU), "cpu" or "cuda"."""
 
 
 def main(argv: list[str]) -> int:

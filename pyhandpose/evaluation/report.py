@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import re
 import tempfile
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -38,8 +39,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, record: Any) -> None:
-    """``record`` as strict JSON (no NaN), indented, atomically."""
+    """``record`` as strict JSON (no NaN), indented, lists of numbers on one line, atomically."""
     text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False)
+    # a line break inside brackets without quotes: JSON escapes those of its strings
+    text = re.sub(r"\[\n([^][{}\"]*)\n *\]", lambda m: f"[{' '.join(m[1].split())}]", text)
     write_bytes(path, (text + "\n").encode())
 
 

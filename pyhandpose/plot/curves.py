@@ -32,9 +32,9 @@ def pck_figure(
 
     ``curves[name]`` (T,) in 0 to 1 at ``thresholds_mm`` (T,).
     """
-    with new_figure((4.6, 3.4)) as (figure, (axes,)):
+    with new_figure((6.4, 3.4)) as (figure, (axes,)):
         for index, (name, pck) in enumerate(curves.items()):
-            label = name if areas is None else f"{name} (AUC {areas[name]:.3f})"
+            label = name if areas is None else f"{name}\nAUC {areas[name]:.3f}"
             axes.plot(
                 thresholds_mm,
                 100 * np.asarray(pck),
@@ -47,7 +47,7 @@ def pck_figure(
         axes.set_xlabel("error threshold (mm)")
         axes.set_ylabel("correct joints (%)")
         axes.set_title(title)
-        axes.legend(loc="lower right")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 

@@ -19,7 +19,7 @@ def test_pck_figure_draws_each_curve_with_its_area():
     (axes,) = figure.axes
     np.testing.assert_allclose(axes.lines[0].get_ydata(), 100 * thresholds / 50)
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["one (AUC 0.500)", "two (AUC 1.000)"]
+    assert labels == ["one\nAUC 0.500", "two\nAUC 1.000"]
     assert "mm" in axes.get_xlabel()
 
 
