@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import pyhandpose
-from pyhandpose.methods import METHODS, Method
+from pyhandpose.methods import METHODS, Method, build_method
 from pyhandpose.training.config import from_dict, to_dict
 from pyhandpose.training.log import write_json
 
@@ -116,7 +116,7 @@ def load_method(path: Path | str) -> tuple[Any, dict[str, Any]]:
         )
     cls = METHODS[config["method"]]
     method_config = from_dict(cls.Config, _without_download(config["method_config"]))
-    method = cls(method_config)
+    method = build_method(method_config)
     method.load_state_dict(weights)
     return method.eval(), config
 
