@@ -9,17 +9,30 @@
 namespace pyhandpose::synthetic {
 namespace {
 
-// Dull colours with now and then a strong one; linear RGB.
-Vec3f leaf_color(Random& random) {
-  const double value = random.uniform();
-  const double saturation = random.chance(0.2) ? 0.9 : 0.35 * random.uniform();
-  const double light = 0.02 + 0.75 * value * value;
-  const auto channel = [&] {
-    return static_cast<float>(light * (1 + saturation * (2 * random.uniform() - 1)));
-  };
-  const float r = channel(), g = channel(), b = channel();
-  return {r, g, b};
-}
+// Colours that belong together: most leaves share a tint, some stray far from it. Linear RGB.
+class Palette {
+ public:
+  explicit Palette(Random& random)
+      : tint_{channel(random, 0.45), channel(random, 0.3), channel(random, 0.5)},
+        variety_(random.uniform(0.1, 0.45)),
+        brightest_(random.uniform(0.25, 0.85)) {}
+
+  Vec3f draw(Random& random) const {
+    const double value = random.uniform();
+    const double light = 0.015 + brightest_ * value * value;
+    const double stray = random.chance(0.12) ? 0.85 : variety_;
+    const float r = channel(random, stray), g = channel(random, stray), b = channel(random, stray);
+    return Vec3f{r, g, b} * tint_ * static_cast<float>(light);
+  }
+
+ private:
+  static float channel(Random& random, double spread) {
+    return static_cast<float>(1 + spread * (2 * random.uniform() - 1));
+  }
+
+  Vec3f tint_;
+  double variety_, brightest_;
+};
 
 struct Gradient {
   Vec3f start, end;
@@ -55,8 +68,8 @@ void draw_gradient(Random& random, const Gradient& gradient, float grain, int si
   }
 }
 
-void draw_stripes(Random& random, int size, std::vector<Vec3f>* pixels) {
-  const Vec3f a = leaf_color(random), b = leaf_color(random);
+void draw_stripes(Random& random, const Palette& palette, int size, std::vector<Vec3f>* pixels) {
+  const Vec3f a = palette.draw(random), b = palette.draw(random);
   double sine, cosine;
   sin_cos(kPi * random.uniform(), &sine, &cosine);
   const float cx = static_cast<float>(cosine), cy = static_cast<float>(sine);
@@ -77,13 +90,14 @@ void draw_stripes(Random& random, int size, std::vector<Vec3f>* pixels) {
 }
 
 // One leaf: an ellipse or a rectangle with a shade that changes across it.
-void draw_leaf(Random& random, double radius_px, int size, std::vector<Vec3f>* pixels) {
+void draw_leaf(Random& random, const Palette& palette, double radius_px, int size,
+               std::vector<Vec3f>* pixels) {
   const double cx = random.uniform(-0.1, 1.1) * size, cy = random.uniform(-0.1, 1.1) * size;
   double sine, cosine;
   sin_cos(2 * kPi * random.uniform(), &sine, &cosine);
   const double aspect = random.uniform(0.35, 1.0);
   const bool rectangle = random.chance(0.45);
-  const Vec3f color = leaf_color(random);
+  const Vec3f color = palette.draw(random);
   const float slope = static_cast<float>(random.uniform(0.0, 0.45));
   const float pattern = random.chance(0.25) ? static_cast<float>(random.uniform(0.1, 0.4)) : 0.0f;
   const double reach = rectangle ? radius_px * 1.4143 : radius_px;
@@ -106,16 +120,17 @@ void draw_leaf(Random& random, double radius_px, int size, std::vector<Vec3f>* p
 }
 
 // From the largest to the smallest, so that small leaves lie on top.
-void draw_dead_leaves(Random& random, int size, std::vector<Vec3f>* pixels) {
+void draw_dead_leaves(Random& random, const Palette& palette, int size,
+                      std::vector<Vec3f>* pixels) {
   constexpr int kLeaves = 130;
-  const double smallest = random.uniform(0.03, 0.09), largest = random.uniform(0.4, 0.8);
+  const double smallest = random.uniform(0.03, 0.12), largest = random.uniform(0.4, 0.8);
   const double ratio = (smallest / largest) * (smallest / largest);
   std::vector<double> radius(kLeaves);
   for (double& r : radius) {  // density proportional to r^-3
     r = smallest / std::sqrt(1 - random.uniform() * (1 - ratio)) * size;
   }
   std::sort(radius.begin(), radius.end(), [](double a, double b) { return a > b; });
-  for (const double r : radius) draw_leaf(random, r, size, pixels);
+  for (const double r : radius) draw_leaf(random, palette, r, size, pixels);
 }
 
 }  // namespace
@@ -136,15 +151,16 @@ void draw_background(uint64_t seed, uint64_t index, Look look, int size,
     return;
   }
   const double kind = random.uniform();
-  const Vec3f a = leaf_color(random), b = leaf_color(random);
+  const Palette palette(random);
+  const Vec3f a = palette.draw(random), b = palette.draw(random);
   if (kind < 0.22) {
     draw_gradient(random, make_gradient(random, a, b, random.chance(0.3)),
                   static_cast<float>(random.uniform(0.1, 0.5)), size, pixels);
   } else if (kind < 0.36) {
-    draw_stripes(random, size, pixels);
+    draw_stripes(random, palette, size, pixels);
   } else {
     draw_gradient(random, make_gradient(random, a, b, false), 0.0f, size, pixels);
-    draw_dead_leaves(random, size, pixels);
+    draw_dead_leaves(random, palette, size, pixels);
   }
 }
 

@@ -60,7 +60,7 @@ Box image_box(const Scene& scene) {
 void place_camera(Random& random, Scene* scene) {
   const double size = scene->size;
   const double distance = random.uniform(0.38, 0.85);
-  const double share = random.uniform(0.56, 0.76);
+  const double share = random.uniform(0.60, 0.80);
   scene->camera.center_x_px = (size - 1) / 2 + size * random.uniform(-0.03, 0.03);
   scene->camera.center_y_px = (size - 1) / 2 + size * random.uniform(-0.03, 0.03);
   const double target_x = (size - 1) / 2 + size * random.uniform(-0.055, 0.055);
@@ -161,7 +161,7 @@ Lighting sample_lighting(Random& random, Look look) {
   light.sky = rgb(fill * (1 - 0.10 * tint), fill, fill * (1 + 0.12 * tint));
   const Vec3f bounce = random_color(random, 0.2, 0.8);
   light.ground = lerp(rgb(fill, fill, fill), bounce * static_cast<float>(fill * 1.6), 0.6f) * 0.65f;
-  light.shadow_sharpness = static_cast<float>(random.uniform(4.0, 20.0));
+  light.shadow_sharpness = static_cast<float>(random.uniform(3.5, 9.0));
   return light;
 }
 
@@ -169,8 +169,8 @@ Occluder sample_occluder(Random& random, const Scene& scene) {
   Occluder o;
   o.solid = static_cast<Solid>(random.below(4));
   const double size = scene.proportions.size;
-  const double girth = size * random.uniform(0.009, 0.026),
-               length = size * random.uniform(0.03, 0.11);
+  const double girth = size * random.uniform(0.008, 0.020),
+               length = size * random.uniform(0.03, 0.10);
   switch (o.solid) {
     case Solid::kSphere:
       o.half = to_float(Vec3d{1, 1, 1} * (girth * 1.25));

@@ -110,9 +110,9 @@ bool SkinPainter::nail(const Cone& tip, const Vec3f& point, const Vec3f& normal,
   if (outline > 1.0f) return false;
   const float edge = smoothstep(0.72f, 1.0f, outline);
   Vec3f color = scene_.skin.nail;
-  if (u < 0.17f) color = lerp(color, Vec3f{0.80f, 0.76f, 0.68f}, 0.5f);
+  if (u < 0.17f) color = lerp(color, Vec3f{0.80f, 0.76f, 0.68f}, 0.3f);
   if (u > 0.82f && size_of(side) < 0.6f) color = lerp(color, Vec3f{0.85f, 0.75f, 0.7f}, 0.3f);
-  out->albedo = lerp(color, scene_.skin.dorsal * scene_.skin.crease, 0.75f * edge);
+  out->albedo = lerp(color, scene_.skin.dorsal * scene_.skin.crease, 0.5f * edge);
   out->gloss = 0.45f;
   out->is_skin = true;
   return true;
