@@ -59,10 +59,10 @@ void trace(const Surface& surface, const ConeList& list, Packet* p) {
     signed_distance(surface, list, position, &distance);
     float any = 0.0f;
     for (int l = 0; l < kLanes; ++l) {
-      const float on = (distance[l] > kTouch && travel[l] < farthest) ? moving[l] : 0.0f;
-      travel[l] += on * distance[l];
-      moving[l] = on;
-      any += on;
+      // The last step, from within kTouch, is taken too: what is left is of second order.
+      travel[l] += moving[l] * distance[l];
+      moving[l] = (distance[l] > kTouch && travel[l] < farthest) ? moving[l] : 0.0f;
+      any += moving[l];
     }
     if (any == 0.0f) break;
   }

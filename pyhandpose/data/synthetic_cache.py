@@ -79,7 +79,7 @@ class ShardCache:
             chosen = shard_of == shard
             out[chosen] = self._map(int(shard), render)[indices[chosen] % SHARD_LENGTH]
         assert self.dtype.names is not None
-        return {name: np.ascontiguousarray(out[name]) for name in self.dtype.names}
+        return {name: out[name].copy() for name in self.dtype.names}
 
     def __getstate__(self) -> dict[str, object]:
         return {"directory": self.directory, "dtype": self.dtype, "_open": {}}
