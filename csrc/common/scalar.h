@@ -106,6 +106,25 @@ struct Epsilon<double> {
   static constexpr double value = 2.220446049250313e-16;
 };
 
+template <typename T>
+struct SmallestNormal;
+template <>
+struct SmallestNormal<float> {
+  static constexpr float value = 0x1p-126f;
+};
+template <>
+struct SmallestNormal<double> {
+  static constexpr double value = 0x1p-1022;
+};
+
+// The scalar type behind T, which differs from T where T holds several samples (lanes.h).
+template <typename T>
+struct Element {
+  using type = T;
+};
+template <typename T>
+using element_t = typename Element<T>::type;
+
 // Comparisons and square roots without <cmath>'s and <algorithm>'s inline functions, whose
 // out-of-line copies could leave the file that was compiled for this instruction set.
 template <typename T>
@@ -136,5 +155,8 @@ template <typename T>
 PYHANDPOSE_HD T maximum(T a, T b) {
   return a > b ? a : b;
 }
+// mask ? a : b, for maths that runs on several samples at once (lanes.h).
+PYHANDPOSE_HD float select(bool mask, float a, float b) { return mask ? a : b; }
+PYHANDPOSE_HD double select(bool mask, double a, double b) { return mask ? a : b; }
 
 }  // namespace pyhandpose

@@ -53,6 +53,12 @@ PYHANDPOSE_HD Vec3<T> cross(Vec3<T> a, Vec3<T> b) {
   return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
 }
 
+// select(mask, a, b) with one mask for the three components.
+template <typename Mask, typename T>
+PYHANDPOSE_HD Vec3<T> select(Mask mask, Vec3<T> a, Vec3<T> b) {
+  return {select(mask, a.x, b.x), select(mask, a.y, b.y), select(mask, a.z, b.z)};
+}
+
 // 2x2 matrix, rows (a b) and (c d).
 template <typename T>
 struct Mat2 {

@@ -79,3 +79,36 @@ def camera_matrix(parameters: Tensor) -> Tensor:
     fx, skew, cx, fy, cy = parameters.unbind(-1)
     zero, one = torch.zeros_like(fx), torch.ones_like(fx)
     return torch.stack([fx, skew, cx, zero, fy, cy, zero, zero, one], -1).unflatten(-1, (3, 3))
+
+
+def random_rotations(num: int, *, seed: int = 2, angle: float = torch.pi) -> Tensor:
+    """(num,3,3) float64 rotations about uniform axes by uniform angles up to `angle` rad."""
+    axis = torch.randn(num, 3, generator=generator(seed), dtype=torch.float64)
+    turn = angle * torch.rand(num, 1, generator=generator(seed + 1), dtype=torch.float64)
+    x, y, z = (turn * torch.nn.functional.normalize(axis, dim=1)).unbind(1)
+    zero = torch.zeros_like(x)
+    rows = [torch.stack(row, 1) for row in ([zero, -z, y], [z, zero, -x], [-y, x, zero])]
+    return torch.linalg.matrix_exp(torch.stack(rows, 1))
+
+
+def point_sets(
+    batch: tuple[int, ...], num_points: int, *, seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Noisy pairs of hand-sized sets and weights: source, target (...,N,3) m, weights (...,N).
+
+    The target is a random similarity of the source plus noise of a fifth of its size, half a
+    metre from the origin; weights are in [0.5, 1.5].
+    """
+    random = generator(seed)
+    num = torch.Size(batch).numel()
+    source = 0.05 * torch.randn(num, num_points, 3, generator=random, dtype=torch.float64)
+    noise = 0.01 * torch.randn(num, num_points, 3, generator=random, dtype=torch.float64)
+    scale = 0.5 + torch.rand(num, 1, 1, generator=random, dtype=torch.float64)
+    shift = torch.tensor([0.1, -0.2, 0.5], dtype=torch.float64)
+    target = scale * source @ random_rotations(num, seed=seed + 1).mT + noise + shift
+    weights = 0.5 + torch.rand(num, num_points, generator=random, dtype=torch.float64)
+    return (
+        (source + shift.flip(0)).reshape(*batch, num_points, 3),
+        target.reshape(*batch, num_points, 3),
+        weights.reshape(*batch, num_points),
+    )
