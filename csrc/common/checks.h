@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
 
+#include <cmath>
 #include <initializer_list>
 #include <sstream>
 #include <string>
@@ -59,6 +60,20 @@ inline void check_same_device(const char* op, const char* argument, const at::Te
 // The dtype that an element type is computed in.
 inline at::ScalarType accumulate_dtype(at::ScalarType dtype) {
   return dtype == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+// Rows that are two views of N >= 2 things, with at least one number each.
+inline void check_pairs(const char* op, const char* argument, const at::Tensor& tensor,
+                        const char* shape) {
+  TORCH_CHECK_VALUE(tensor.size(0) >= 4 && tensor.size(0) % 2 == 0 && tensor.size(1) >= 1, op,
+                    ": argument '", argument, "' expected shape ", shape,
+                    " with N >= 2 pairs (row i and row i + N) of width >= 1, got ",
+                    describe_shape(tensor));
+}
+
+inline void check_temperature(const char* op, double temperature) {
+  TORCH_CHECK_VALUE(temperature > 0.0 && std::isfinite(temperature), op,
+                    ": argument 'temperature' expected a finite number > 0, got ", temperature);
 }
 
 // From the Python name of a convention to its value.

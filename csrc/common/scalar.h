@@ -147,6 +147,27 @@ PYHANDPOSE_HD double square_root(double x) {
   return __builtin_sqrt(x);
 #endif
 }
+PYHANDPOSE_HD double power_of_two(double x) {
+#if defined(__CUDA_ARCH__)
+  return exp2(x);
+#else
+  return __builtin_exp2(x);
+#endif
+}
+PYHANDPOSE_HD double logarithm_to_two(double x) {
+#if defined(__CUDA_ARCH__)
+  return log2(x);
+#else
+  return __builtin_log2(x);
+#endif
+}
+PYHANDPOSE_HD double exponential_minus_one(double x) {
+#if defined(__CUDA_ARCH__)
+  return expm1(x);
+#else
+  return __builtin_expm1(x);
+#endif
+}
 template <typename T>
 PYHANDPOSE_HD T absolute(T x) {
   return x < T(0) ? -x : x;

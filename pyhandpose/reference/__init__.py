@@ -5,7 +5,8 @@ device. They are what the tests and benchmarks compare with, never a silent fall
 """
 
 from pyhandpose.reference.latent_affine import latent_affine
+from pyhandpose.reference.nt_xent import nt_xent
 from pyhandpose.reference.procrustes import procrustes
 from pyhandpose.reference.root_depth import root_depth
 
-__all__ = ["latent_affine", "procrustes", "root_depth"]
+__all__ = ["latent_affine", "nt_xent", "procrustes", "root_depth"]

@@ -112,3 +112,20 @@ def point_sets(
         target.reshape(*batch, num_points, 3),
         weights.reshape(*batch, num_points),
     )
+
+
+def paired_rows(
+    num_rows: int,
+    dim: int,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    cosine: float = 0.0,
+) -> Tensor:
+    """(2N,D): normal rows of assorted lengths; `cosine` draws row i + N towards row i."""
+    g = generator(seed)
+    first, other = torch.randn(2, num_rows // 2, dim, generator=g, dtype=torch.float64)
+    unit = torch.nn.functional.normalize
+    second = cosine * unit(first) + (1 - cosine**2) ** 0.5 * unit(other)
+    lengths = 0.5 + torch.rand(num_rows, 1, generator=g, dtype=torch.float64)
+    return (torch.cat([unit(first), second]) * lengths).to(dtype)

@@ -1,0 +1,368 @@
+// CUDA kernels of nt_xent.
+//
+// Parallelisation: a block of 16 x 16 threads owns a tile of rows and visits all tiles of columns
+// in order, so every sum has one owner and one order: no atomics, the same bits every time. A
+// thread holds kMicro x kMicro scores, rows along x, columns along y. Backward recomputes the
+// scores and keeps kSlab elements of its rows' gradient in registers; wider rows take more blocks
+// (grid y). Memory: panels are read in chunks of kDepth elements through shared memory (coalesced:
+// a panel's rows lie side by side); the weights' tile passes through shared memory between the
+// products. Packing and unpacking take one warp per row.
+#include "../../common/launch.cuh"
+#include "../../common/reduce.cuh"
+#include "nt_xent_math.h"
+
+namespace pyhandpose {
+namespace {
+
+constexpr int kWarpsPerBlock = 8;
+constexpr int kSide = 16;          // threads along each side of a tile
+constexpr int kDepth = 32;         // elements of a row in shared memory at a time
+constexpr int kSlab = 4 * kDepth;  // elements of a row's gradient that a block keeps
+constexpr int kMeanThreads = 1024;
+
+template <typename A>
+constexpr int kMicro = sizeof(A) == 8 ? 2 : 4;
+template <typename A>
+constexpr int kTile = kSide * kMicro<A>;
+
+template <typename A>
+struct Chunks {
+  A i[kDepth][kTile<A>];
+  A j[kDepth][kTile<A>];
+};
+
+__device__ __forceinline__ float exp2_of(float x) { return exp2f(x); }
+__device__ __forceinline__ double exp2_of(double x) { return exp2(x); }
+
+// Elements [d0, d0 + kDepth) of a tile's rows; zero beyond the panels.
+template <typename A>
+__device__ __forceinline__ void load_chunk(A (&chunk)[kDepth][kTile<A>], const A* panels,
+                                           PanelShape shape, int64_t tile, int64_t d0) {
+  const int64_t width = shape.width(), rows = shape.num_panels() * PanelShape::kRows;
+  for (int e = threadIdx.y * kSide + threadIdx.x; e < kDepth * kTile<A>; e += kSide * kSide) {
+    const int t = e / kTile<A>, c = e % kTile<A>;
+    const int64_t row = tile * kTile<A> + c, d = d0 + t;
+    chunk[t][c] = row < rows && d < width ? panels[shape.index(row, d)] : A(0);
+  }
+}
+
+// score[k][r] = <u_j, u_i> of column k and row r of this thread.
+template <typename A>
+__device__ __forceinline__ void cosine_tile(A (&cosine)[kMicro<A>][kMicro<A>], Chunks<A>& chunks,
+                                            const A* panels, PanelShape shape, int64_t tile_i,
+                                            int64_t tile_j) {
+  constexpr int R = kMicro<A>;
+#pragma unroll
+  for (int k = 0; k < R; ++k)
+#pragma unroll
+    for (int r = 0; r < R; ++r) cosine[k][r] = A(0);
+  for (int64_t d0 = 0; d0 < shape.width(); d0 += kDepth) {
+    __syncthreads();
+    load_chunk(chunks.i, panels, shape, tile_i, d0);
+    load_chunk(chunks.j, panels, shape, tile_j, d0);
+    __syncthreads();
+#pragma unroll 4
+    for (int t = 0; t < kDepth; ++t) {
+      A rows[R], columns[R];
+#pragma unroll
+      for (int r = 0; r < R; ++r) {
+        rows[r] = chunks.i[t][threadIdx.x * R + r];
+        columns[r] = chunks.j[t][threadIdx.y * R + r];
+      }
+#pragma unroll
+      for (int k = 0; k < R; ++k)
+#pragma unroll
+        for (int r = 0; r < R; ++r) cosine[k][r] += columns[k] * rows[r];
+    }
+  }
+}
+
+// A row's sum of exponentials under a shift in base 2, its maximum where that is not constant.
+// A NaN score becomes the maximum and stays it.
+template <bool kConstantShift, typename A>
+struct StreamedSum {
+  A shift;
+  double sum;
+
+  StreamedSum() = default;
+  __device__ __forceinline__ explicit StreamedSum(const Scores<A>& scores)
+      : shift(kConstantShift ? scores.shift : -static_cast<A>(__builtin_inff())), sum(0.0) {}
+
+  __device__ __forceinline__ void raise_shift(A x) {
+    if constexpr (!kConstantShift) {
+      if (x > shift || x != x) {
+        if (sum != 0.0) sum *= exp2_of(shift - x);
+        shift = x;
+      }
+    }
+  }
+  __device__ __forceinline__ void merge(const StreamedSum& other) {
+    raise_shift(other.shift);
+    if (other.sum == 0.0) return;
+    sum += kConstantShift ? other.sum : other.sum * exp2_of(other.shift - shift);
+  }
+};
+
+template <bool kConstantShift, typename A>
+__global__ void __launch_bounds__(kSide* kSide)
+    nt_xent_forward_kernel(const NtXentForward<A> args) {
+  constexpr int R = kMicro<A>;
+  using Sum = StreamedSum<kConstantShift, A>;
+  __shared__ Chunks<A> chunks;
+  __shared__ double partial_sum[kSide][kTile<A>];
+  __shared__ A partial_shift[kSide][kTile<A>];
+  const PanelShape shape = args.shape;
+  const Scores<A> scores(args.temperature);
+  const int64_t tile_i = blockIdx.x, M = shape.num_rows;
+  const int64_t first_i = tile_i * kTile<A> + threadIdx.x * R;
+  Sum sums[R];
+#pragma unroll
+  for (int r = 0; r < R; ++r) sums[r] = Sum(scores);
+
+  for (int64_t tile_j = 0; tile_j * kTile<A> < M; ++tile_j) {
+    A x[R][R];
+    cosine_tile(x, chunks, args.panels, shape, tile_i, tile_j);
+    const int64_t first_j = tile_j * kTile<A> + threadIdx.y * R;
+#pragma unroll
+    for (int r = 0; r < R; ++r) {
+      const int64_t i = first_i + r;
+#pragma unroll
+      for (int k = 0; k < R; ++k)
+        if (shape.is_negative(i, first_j + k)) sums[r].raise_shift(scores.exponent(x[k][r]));
+      A sum = A(0);
+#pragma unroll
+      for (int k = 0; k < R; ++k) {
+        const A exponent = scores.exponent(x[k][r]);
+        if (shape.is_negative(i, first_j + k))
+          sum += exp2_of(kConstantShift ? exponent : exponent - sums[r].shift);
+      }
+      sums[r].sum += sum;
+    }
+  }
+
+#pragma unroll
+  for (int r = 0; r < R; ++r) {
+    partial_sum[threadIdx.y][threadIdx.x * R + r] = sums[r].sum;
+    partial_shift[threadIdx.y][threadIdx.x * R + r] = sums[r].shift;
+  }
+  __syncthreads();
+  const int c = threadIdx.y * kSide + threadIdx.x;
+  const int64_t i = tile_i * kTile<A> + c;
+  if (c >= kTile<A> || i >= M) return;
+  Sum total(scores);
+  for (int y = 0; y < kSide; ++y) {
+    Sum other(scores);
+    other.sum = partial_sum[y][c];
+    other.shift = partial_shift[y][c];
+    total.merge(other);
+  }
+  const double cosine = positive_cosine(args.panels, shape, i);
+  const double log_sum =
+      row_log_sum(logarithm_to_two(total.sum) + total.shift, cosine, args.temperature);
+  args.log_sums[i] = log_sum;
+  args.row_loss[i] = row_loss(log_sum, cosine, args.temperature);
+}
+
+template <typename A>
+__global__ void __launch_bounds__(kMeanThreads)
+    nt_xent_mean_kernel(const double* row_loss, int64_t num_rows, A* loss) {
+  __shared__ double partial[kMeanThreads];
+  double sum = 0.0;
+  for (int64_t i = threadIdx.x; i < num_rows; i += kMeanThreads) sum += row_loss[i];
+  partial[threadIdx.x] = sum;
+  for (int half = kMeanThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) partial[threadIdx.x] += partial[threadIdx.x + half];
+  }
+  if (threadIdx.x == 0) *loss = static_cast<A>(partial[0] / static_cast<double>(num_rows));
+}
+
+template <typename A>
+__global__ void nt_xent_weights_kernel(const NtXentBackward<A> args) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+       i < args.shape.num_rows; i += static_cast<int64_t>(gridDim.x) * blockDim.x)
+    args.weights[i] = row_weight<A>(args.log_sums[i], args.temperature);
+}
+
+// After the negatives: they sum to much less than the positive's share, and would be rounded to it.
+template <typename A>
+__global__ void nt_xent_positives_kernel(const NtXentBackward<A> args) {
+  const PanelShape shape = args.shape;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < shape.num_rows;
+       i += static_cast<int64_t>(gridDim.x) * blockDim.x) {
+    const int64_t p = shape.positive(i);
+    const A weight =
+        static_cast<A>(positive_weight(positive_cosine(args.panels, shape, i), args.log_sums[i],
+                                       args.log_sums[p], args.temperature));
+    const A* positive = args.panels + shape.index(p, 0);
+    A* grad = args.grad_panels + shape.index(i, 0);
+    for (int64_t d = 0; d < shape.dim; ++d)
+      grad[d * PanelShape::kRows] += weight * positive[d * PanelShape::kRows];
+  }
+}
+
+template <bool kConstantShift, typename A>
+__global__ void __launch_bounds__(kSide* kSide)
+    nt_xent_backward_kernel(const NtXentBackward<A> args) {
+  constexpr int R = kMicro<A>, kChunks = kSlab / kDepth, kElements = kDepth / kSide;
+  __shared__ Chunks<A> chunks;
+  __shared__ A weighted[kTile<A>][kTile<A>];  // G, column by row
+  const PanelShape shape = args.shape;
+  const Scores<A> scores(args.temperature);
+  const int64_t tile_i = blockIdx.x, M = shape.num_rows;
+  const int64_t slab = static_cast<int64_t>(blockIdx.y) * kSlab;
+  const int64_t first_i = tile_i * kTile<A> + threadIdx.x * R;
+  A weights_i[R], grad[kChunks][kElements][R] = {};
+#pragma unroll
+  for (int r = 0; r < R; ++r) weights_i[r] = first_i + r < M ? args.weights[first_i + r] : A(0);
+
+  for (int64_t tile_j = 0; tile_j * kTile<A> < M; ++tile_j) {
+    A x[R][R];
+    cosine_tile(x, chunks, args.panels, shape, tile_i, tile_j);
+    const int64_t first_j = tile_j * kTile<A> + threadIdx.y * R;
+#pragma unroll
+    for (int k = 0; k < R; ++k) {
+      const int64_t j = first_j + k;
+      const A weight_j = j < M ? args.weights[j] : A(0);
+#pragma unroll
+      for (int r = 0; r < R; ++r) {
+        const A s = scores.exponent(x[k][r]);
+        const A g = kConstantShift ? exp2_of(s) * (weights_i[r] + weight_j)
+                                   : exp2_of(s + weights_i[r]) + exp2_of(s + weight_j);
+        weighted[threadIdx.y * R + k][threadIdx.x * R + r] =
+            shape.is_negative(first_i + r, j) ? g : A(0);
+      }
+    }
+#pragma unroll
+    for (int c = 0; c < kChunks; ++c) {
+      if (slab + c * kDepth >= shape.width()) break;
+      __syncthreads();
+      load_chunk(chunks.j, args.panels, shape, tile_j, slab + c * kDepth);
+      __syncthreads();
+#pragma unroll 4
+      for (int k = 0; k < kTile<A>; ++k) {
+#pragma unroll
+        for (int e = 0; e < kElements; ++e) {
+          const A element = chunks.j[threadIdx.y * kElements + e][k];
+#pragma unroll
+          for (int r = 0; r < R; ++r) grad[c][e][r] += element * weighted[k][threadIdx.x * R + r];
+        }
+      }
+    }
+  }
+
+#pragma unroll
+  for (int c = 0; c < kChunks; ++c)
+#pragma unroll
+    for (int e = 0; e < kElements; ++e) {
+      const int64_t d = slab + c * kDepth + threadIdx.y * kElements + e;
+#pragma unroll
+      for (int r = 0; r < R; ++r)
+        if (d < shape.dim && first_i + r < M)
+          args.grad_panels[shape.index(first_i + r, d)] = grad[c][e][r];
+    }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kWarpSize* kWarpsPerBlock)
+    nt_xent_pack_kernel(const NtXentPack<T> args) {
+  const PanelShape shape = args.shape;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.y;
+       i < shape.num_rows; i += static_cast<int64_t>(gridDim.x) * kWarpsPerBlock) {
+    const T* z = args.z + i * shape.dim;
+    double sum_squares = 0.0;
+    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize) {
+      const double value = load(z[d]);
+      sum_squares += value * value;
+    }
+    const double gain = inverse_norm(warp_sum(sum_squares));
+    if (threadIdx.x == 0) args.inverse_norm[i] = static_cast<acc_t<T>>(gain);
+    acc_t<T>* unit = args.panels + shape.index(i, 0);
+    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize)
+      unit[d * PanelShape::kRows] = static_cast<acc_t<T>>(load(z[d]) * gain);
+  }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kWarpSize* kWarpsPerBlock)
+    nt_xent_unpack_kernel(const NtXentUnpack<T> args) {
+  const PanelShape shape = args.shape;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.y;
+       i < shape.num_rows; i += static_cast<int64_t>(gridDim.x) * kWarpsPerBlock) {
+    RowGradient<acc_t<T>> row(args.panels, args.grad_panels, shape, i, *args.grad_loss,
+                              args.temperature, args.inverse_norm[i]);
+    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize) row.absorb(d);
+    row.radial = warp_sum(row.radial);
+    T* grad_z = args.grad_z + i * shape.dim;
+    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize) grad_z[d] = store<T>(row(d));
+  }
+}
+
+template <typename A>
+unsigned num_tiles(PanelShape shape) {
+  return static_cast<unsigned>((shape.num_rows + kTile<A> - 1) / kTile<A>);
+}
+
+}  // namespace
+
+template <typename T>
+void nt_xent_pack_cuda(const NtXentPack<T>& args, cudaStream_t stream) {
+  const dim3 threads(kWarpSize, kWarpsPerBlock);
+  nt_xent_pack_kernel<<<grid_size(args.shape.num_rows, kWarpsPerBlock), threads, 0, stream>>>(args);
+  check_launch("nt_xent_pack_kernel");
+}
+
+template <typename A>
+void nt_xent_forward_cuda(const NtXentForward<A>& args, A* loss, cudaStream_t stream) {
+  const dim3 threads(kSide, kSide);
+  const unsigned blocks = num_tiles<A>(args.shape);
+  if (has_constant_shift(args.temperature))
+    nt_xent_forward_kernel<true><<<blocks, threads, 0, stream>>>(args);
+  else
+    nt_xent_forward_kernel<false><<<blocks, threads, 0, stream>>>(args);
+  check_launch("nt_xent_forward_kernel");
+  nt_xent_mean_kernel<<<1, kMeanThreads, 0, stream>>>(args.row_loss, args.shape.num_rows, loss);
+  check_launch("nt_xent_mean_kernel");
+}
+
+template <typename A>
+void nt_xent_backward_cuda(const NtXentBackward<A>& args, cudaStream_t stream) {
+  constexpr int kThreads = 256;
+  const unsigned row_blocks = grid_size(args.shape.num_rows, kThreads);
+  nt_xent_weights_kernel<<<row_blocks, kThreads, 0, stream>>>(args);
+  check_launch("nt_xent_weights_kernel");
+  const dim3 threads(kSide, kSide);
+  const dim3 blocks(num_tiles<A>(args.shape),
+                    static_cast<unsigned>((args.shape.width() + kSlab - 1) / kSlab));
+  if (has_constant_shift(args.temperature))
+    nt_xent_backward_kernel<true><<<blocks, threads, 0, stream>>>(args);
+  else
+    nt_xent_backward_kernel<false><<<blocks, threads, 0, stream>>>(args);
+  check_launch("nt_xent_backward_kernel");
+  nt_xent_positives_kernel<<<row_blocks, kThreads, 0, stream>>>(args);
+  check_launch("nt_xent_positives_kernel");
+}
+
+template <typename T>
+void nt_xent_unpack_cuda(const NtXentUnpack<T>& args, cudaStream_t stream) {
+  const dim3 threads(kWarpSize, kWarpsPerBlock);
+  nt_xent_unpack_kernel<<<grid_size(args.shape.num_rows, kWarpsPerBlock), threads, 0, stream>>>(
+      args);
+  check_launch("nt_xent_unpack_kernel");
+}
+
+#define PYHANDPOSE_INSTANTIATE(T)                                         \
+  template void nt_xent_pack_cuda<T>(const NtXentPack<T>&, cudaStream_t); \
+  template void nt_xent_unpack_cuda<T>(const NtXentUnpack<T>&, cudaStream_t);
+PYHANDPOSE_INSTANTIATE(double)
+PYHANDPOSE_INSTANTIATE(float)
+PYHANDPOSE_INSTANTIATE(Half)
+PYHANDPOSE_INSTANTIATE(BFloat16)
+#undef PYHANDPOSE_INSTANTIATE
+
+template void nt_xent_forward_cuda<float>(const NtXentForward<float>&, float*, cudaStream_t);
+template void nt_xent_forward_cuda<double>(const NtXentForward<double>&, double*, cudaStream_t);
+template void nt_xent_backward_cuda<float>(const NtXentBackward<float>&, cudaStream_t);
+template void nt_xent_backward_cuda<double>(const NtXentBackward<double>&, cudaStream_t);
+
+}  // namespace pyhandpose
