@@ -65,5 +65,5 @@ def register_gradient(
 
 active_isa: str = _C.active_isa()
 with_cuda: bool = _C.with_cuda
-synthetic = _C.synthetic
+synthetic: Any = _C.synthetic
 """The renderer of the synthetic world, see ``pyhandpose.data.synthetic``."""

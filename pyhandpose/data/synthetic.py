@@ -6,6 +6,7 @@ on however many threads. How the world is made: ``docs/synthetic.md``.
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from collections.abc import Iterable
 from pathlib import Path
@@ -62,9 +63,7 @@ def render(
             f"render: indices must be (B,) with 0 <= index < 2**40, got shape "
             f"{tuple(wanted.shape)}" + (f", lowest {wanted.min()}" if wanted.numel() else "")
         )
-    threads = torch.get_num_threads() if num_threads is None else operator.index(num_threads)
-    if threads < 1:
-        raise ValueError(f"render: num_threads must be at least 1, got {num_threads}")
+    threads = thread_count("render", num_threads)
     return to_batch(_renderer.render(seed, wanted.numpy(), look, size, threads, geometry))
 
 
@@ -76,6 +75,14 @@ def check_world(caller: str, seed: int, size: int, look: str) -> None:
         raise ValueError(f"{caller}: size must be {MIN_SIZE} to {MAX_SIZE} px, got {size}")
     if not 0 <= seed < 2**64:
         raise ValueError(f"{caller}: seed must be 0 <= seed < 2**64, got {seed}")
+
+
+def thread_count(caller: str, num_threads: int | None) -> int:
+    """The renderer's number of threads; None is as many as torch uses."""
+    threads = torch.get_num_threads() if num_threads is None else operator.index(num_threads)
+    if threads < 1:
+        raise ValueError(f"{caller}: num_threads must be at least 1, got {num_threads}")
+    return threads
 
 
 def to_batch(arrays: dict[str, NDArray[np.generic]]) -> HandBatch:
@@ -122,6 +129,7 @@ class SyntheticDataset:
         if not 1 <= count <= MAX_COUNT:
             raise ValueError(f"SyntheticDataset: count must be 1 to 2**40, got {count}")
         check_world("SyntheticDataset", seed, size, look)
+        thread_count("SyntheticDataset", num_threads)
         self.count, self.size, self.look, self.seed = count, size, look, seed
         self.geometry = geometry
         world = f"v{_renderer.version}-{look}-{size}px-seed{seed}" + ("-geometry" * geometry)
@@ -136,7 +144,7 @@ class SyntheticDataset:
 
     def _render_shard(self, first: int) -> dict[str, NDArray[np.generic]]:
         indices = np.arange(first, first + SHARD_LENGTH, dtype=np.int64)
-        threads = torch.get_num_threads() if self._num_threads is None else self._num_threads
+        threads = thread_count("SyntheticDataset", self._num_threads)
         arrays: dict[str, NDArray[np.generic]] = _renderer.render(
             self.seed, indices, self.look, self.size, threads, self.geometry
         )
@@ -147,9 +155,15 @@ class SyntheticDataset:
         """For tables and logs."""
         return f"synthetic-{self.look}"
 
+    @property
+    def directory(self) -> Path:
+        """Where the samples are kept."""
+        return self._shards.directory
+
     def fingerprint(self) -> str:
-        """Equal for two datasets only if they hold the same samples."""
-        return f"synthetic-{self._world}-n{self.count}"
+        """A digest of the world, the renderer's version and the number of samples."""
+        text = f"synthetic-{self._world}-n{self.count}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def read(self, indices: Iterable[int] | Tensor) -> HandBatch:
         """The chosen samples, in the order of ``indices``.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 import time
 import zlib
 from collections.abc import Callable
@@ -119,11 +119,9 @@ class ShardCache:
         samples = np.empty(SHARD_LENGTH, dtype=self.dtype)
         for name, values in render(shard * SHARD_LENGTH).items():
             samples[name] = values
-        handle, temporary = tempfile.mkstemp(
-            dir=self.directory, prefix=f"{shard:06d}-", suffix=".tmp"
-        )
+        temporary = self.directory / f"{shard:06d}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(temporary, "xb") as file:
                 _save(file, samples)
             os.replace(temporary, self.path(shard))
         except BaseException:

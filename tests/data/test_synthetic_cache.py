@@ -198,6 +198,7 @@ def test_indices_beyond_the_dataset_are_refused(tmp_path, indices):
         ({"look": "cartoon"}, "look must be one of"),
         ({"size": 8}, "size must be 16"),
         ({"seed": -1}, "seed"),
+        ({"num_threads": 0}, "num_threads must be at least 1"),
     ],
 )
 def test_bad_arguments_are_named(tmp_path, options, message):
