@@ -67,10 +67,10 @@ def main(argv: list[str]) -> int:
             batch_size=options.batch_size,
             device=predictor.device,
         )
-    except (ValueError, FileNotFoundError, CheckpointError) as error:
+        written = write_results(options.out, evaluation, dataset, predictor.device)
+    except (ValueError, OSError, CheckpointError) as error:
         print(f"pyhandpose evaluate: {error}", file=sys.stderr)
         return 2
-    written = write_results(options.out, evaluation, dataset, predictor.device)
     print(heading(evaluation))
     print(evaluation.table())
     print(f"\nwritten to {options.out}: {', '.join(written)}")

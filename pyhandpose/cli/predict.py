@@ -79,7 +79,7 @@ def main(argv: list[str]) -> int:
         if options.checkpoint is None:
             print(f"model: the quick start's, {predictor.checkpoint}")
         skipped = _predict_all(predictor, options, view)
-    except (ValueError, FileNotFoundError, CheckpointError) as error:
+    except (ValueError, OSError, CheckpointError) as error:
         print(f"pyhandpose predict: {error}", file=sys.stderr)
         return 2
     done = len(options.files) - len(skipped)
@@ -95,7 +95,7 @@ def _predict_all(predictor: Predictor, options: Options, view: dict[str, Any]) -
 
     skipped: list[str] = []
     taken: set[str] = set()
-    for name in tqdm(options.files, desc="predict", unit="img"):
+    for name in tqdm(options.files, desc="predict", unit="img", disable=None):
         try:
             photo = read_photo(name)
             (prediction,) = predictor([photo], **view)

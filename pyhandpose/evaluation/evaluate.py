@@ -102,7 +102,7 @@ def evaluate(
         batch_size: images at a time.
         metrics: keys of ``evaluation.metrics.METRICS``.
         device: where the method is.
-        progress: show a progress bar on stderr.
+        progress: show a progress bar, in a terminal.
 
     Raises:
         ValueError: an empty dataset, or one without image points or intrinsics.
@@ -179,7 +179,8 @@ def to_source_px(joints_img: Tensor, view: View, batch: HandBatch) -> Tensor:
 def _batches(dataset: Dataset, batch_size: int, progress: bool, what: str) -> Iterator[HandBatch]:
     from tqdm import tqdm
 
-    with tqdm(total=len(dataset), desc=what, unit="img", disable=not progress) as bar:
+    hidden = None if progress else True  # None: shown in terminals only
+    with tqdm(total=len(dataset), desc=what, unit="img", disable=hidden) as bar:
         for start in range(0, len(dataset), batch_size):
             indices = torch.arange(start, min(start + batch_size, len(dataset)))
             yield dataset.read(indices)

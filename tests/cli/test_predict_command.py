@@ -118,6 +118,12 @@ def test_mistakes_end_with_status_2(checkpoint, tmp_path, capsys, options, messa
     assert not (tmp_path / "out").exists()
 
 
+def test_an_output_that_is_a_file_is_named(checkpoint, tmp_path, capsys):
+    file = photo(tmp_path / "hand.png")
+    assert main([file, "--checkpoint", checkpoint, "--out", file]) == 2
+    assert file in capsys.readouterr().err
+
+
 def test_unknown_options_end_with_status_2(capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["photo.jpg", "--bxo", "1"])
