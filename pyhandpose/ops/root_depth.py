@@ -55,11 +55,11 @@ def root_depth(
     Returns:
         ``RootDepth``. ``status`` says how far to trust a sample: 0 the solution is certain, the
         other one would put a joint behind the camera; 1 both put every joint in front, and the
-        larger is returned; 2 no depth gives the bone its length, the nearest one is returned (in
-        the published modes: something was clamped); 3 no usable depth: rays of the bone's joints
-        that agree, a joint behind the camera, a non-finite number or a matrix not of the form
-        above. Status 3 has NaN in every other output and zero gradient, except that the published
-        modes return their value for a joint behind the camera, as that code does.
+        larger is returned; 2 the bone is too long at every depth, that where it is shortest is
+        returned (in the published modes: something was clamped); 3 no usable depth: rays of the
+        bone's joints that agree, a joint behind the camera, a non-finite number or a matrix not of
+        the form above. Status 3 has NaN in every other output and zero gradient, except that the
+        published modes return their value for a joint behind the camera, as that code does.
 
     Raises:
         ValueError: a wrong shape, device, bone or mode.
