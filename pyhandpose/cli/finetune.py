@@ -14,7 +14,7 @@ from pyhandpose.data.registry import Subset, open_dataset
 from pyhandpose.methods import SupervisedConfig, build_method
 from pyhandpose.training.checkpoint import CheckpointError, load_encoder, load_method
 from pyhandpose.training.config import TrainConfig
-from pyhandpose.training.loop import TrainingError, TrainingStoppedError, train
+from pyhandpose.training.loop import EXIT_STOPPED, TrainingError, TrainingStoppedError, train
 from pyhandpose.training.presets import peek, preset_of
 
 DESCRIPTION = """Train the 3D hand pose estimator on labelled images.
@@ -78,7 +78,13 @@ def main(argv: list[str]) -> int:
         train(method, dataset, options.train, options.out, resume=options.resume)
     except TrainingStoppedError as stopped:
         print(f"pyhandpose finetune: {stopped}; add --resume to go on", file=sys.stderr)
-        return 130
+        return EXIT_STOPPED
+    except KeyboardInterrupt:
+        print(
+            "pyhandpose finetune: stopped; nothing was saved after the last checkpoint",
+            file=sys.stderr,
+        )
+        return EXIT_STOPPED
     except (ValueError, OSError, ImportError, CheckpointError, TrainingError) as error:
         print(f"pyhandpose finetune: {error}", file=sys.stderr)
         return 2

@@ -13,7 +13,7 @@ from pyhandpose.data.registry import open_dataset
 from pyhandpose.methods import build_method
 from pyhandpose.training.checkpoint import CheckpointError
 from pyhandpose.training.config import TrainConfig
-from pyhandpose.training.loop import TrainingError, TrainingStoppedError, train
+from pyhandpose.training.loop import EXIT_STOPPED, TrainingError, TrainingStoppedError, train
 from pyhandpose.training.presets import peek, preset_of
 
 DESCRIPTION = """Pre-train an encoder on images of hands, without any label.
@@ -68,7 +68,13 @@ def main(argv: list[str]) -> int:
         train(method, dataset, options.train, options.out, resume=options.resume)
     except TrainingStoppedError as stopped:
         print(f"pyhandpose pretrain: {stopped}; add --resume to go on", file=sys.stderr)
-        return 130
+        return EXIT_STOPPED
+    except KeyboardInterrupt:
+        print(
+            "pyhandpose pretrain: stopped; nothing was saved after the last checkpoint",
+            file=sys.stderr,
+        )
+        return EXIT_STOPPED
     except (ValueError, OSError, ImportError, CheckpointError, TrainingError) as error:
         print(f"pyhandpose pretrain: {error}", file=sys.stderr)
         return 2

@@ -46,7 +46,8 @@ class FolderDataset:
 
         Args:
             folder: searched recursively for jpg, jpeg, png, webp and bmp.
-            size: side of the stored squares, px; at least the side of the views to be made.
+            size: side of the stored squares, px; at least the side of the views to be made. A
+                photo takes 3 size^2 bytes of memory: 8 GB for 100,000 photos at 160 px.
 
         Raises:
             FileNotFoundError: no such folder, or no readable image in it.

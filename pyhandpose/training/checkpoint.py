@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -24,6 +25,10 @@ from pyhandpose.training.config import from_dict, to_dict
 from pyhandpose.training.log import write_json
 
 WEIGHTS, CONFIG, STATE = "model.safetensors", "config.json", "training_state.pt"
+
+
+MAY_CHANGE = ("train.device", "train.checkpoint_every", "data.name")
+"""Settings that a resumed run may have other than it was started with."""
 
 
 class CheckpointError(RuntimeError):
@@ -70,8 +75,8 @@ def save_run_checkpoint(
     path = folder / f"step-{step:08d}"
     save_checkpoint(path, method, input_size, training_state)
     write_json(folder / "latest.json", {"checkpoint": path.name})
-    for other in folder.glob("step-*"):
-        if other != path:
+    for other in folder.iterdir():  # older ones, and what a killed process left half written
+        if other.is_dir() and other != path:
             shutil.rmtree(other)
     return path
 
@@ -125,7 +130,7 @@ def restore_run(
     run_dir: Path,
     method: Method,
     optimizer: torch.optim.Optimizer,
-    identity: dict[str, Any],
+    settings: dict[str, Any],
     resume: bool,
 ) -> dict[str, Any]:
     """Where a run starts: at step 0 in a folder without a run, or where a checkpoint left it.
@@ -134,7 +139,7 @@ def restore_run(
         run_dir: the run's folder.
         method: receives the weights when resuming.
         optimizer: receives its state when resuming.
-        identity: what must not have changed since: ``train`` (settings) and ``data`` (digest).
+        settings: of the run (``log.run_settings``); must be those that it was started with.
         resume: whether to go on.
 
     Returns:
@@ -154,13 +159,17 @@ def restore_run(
     folder = find_checkpoint(run_dir)
     if not (folder / STATE).is_file():
         raise CheckpointError(f"{str(folder)!r} has no {STATE}: it can be used, not resumed")
-    state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
-    if differences := _differences({key: state[key] for key in identity}, identity):
+    try:
+        state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
+        weights = load_file(folder / WEIGHTS)
+    except (OSError, EOFError, RuntimeError, UnpicklingError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read the checkpoint {str(folder)!r}: {error}") from error
+    if differences := _differences(state["settings"], settings):
         raise CheckpointError(
             f"cannot resume {str(run_dir)!r}, its settings or data differ: {differences}; repeat "
             f"the command in {str(run_dir / 'command.txt')!r} with --resume"
         )
-    method.load_state_dict(load_file(folder / WEIGHTS))
+    method.load_state_dict(weights)
     optimizer.load_state_dict(state["optimizer"])
     return {"step": state["step"], "seconds": state["seconds"], "checkpoint": folder}
 
@@ -182,14 +191,14 @@ def load_encoder(path: Path | str, into: Method) -> None:
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
-    """``name: old -> new`` for every leaf that differs; the device may change."""
+    """``name: old -> new`` for every leaf that matters and differs."""
     found = []
     for key in sorted(old.keys() | new.keys()):
         before, after, name = old.get(key), new.get(key), f"{prefix}{key}"
         if isinstance(before, dict) and isinstance(after, dict):
             if nested := _differences(before, after, f"{name}."):
                 found.append(nested)
-        elif before != after and name not in ("train.device", "train.checkpoint_every"):
+        elif before != after and name not in MAY_CHANGE:
             found.append(f"{name}: {before} -> {after}")
     return ", ".join(found)
 

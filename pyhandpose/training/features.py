@@ -22,7 +22,8 @@ def extract_features(
     """The encoder's pooled features of every image, unaugmented, in the dataset's order.
 
     Args:
-        encoder: (B,3,S,S) -> (B,F), such as ``method.encoder``; its mode is restored.
+        encoder: (B,3,S,S) -> (B,F), such as ``method.encoder``; moved to the
+            device, its mode restored.
         data: N images.
         view_size: S, px.
         batch_size: images at a time; does not change the result beyond rounding.

@@ -47,14 +47,18 @@ def environment() -> dict[str, Any]:
     }
 
 
-def describe_run(run_dir: Path, method: Method, data: Dataset, config: TrainConfig) -> None:
-    """Write ``config.json``, ``environment.json`` and ``command.txt`` into the run's folder."""
-    settings = {
+def run_settings(method: Method, data: Dataset, config: TrainConfig) -> dict[str, Any]:
+    """What decides a run's result: method, network, training, data."""
+    return {
         "method": type(method).__name__,
         "network": to_dict(method.config),
         "train": to_dict(config),
         "data": {"name": data.name, "num_images": len(data), "fingerprint": data.fingerprint()},
     }
+
+
+def describe_run(run_dir: Path, settings: dict[str, Any]) -> None:
+    """Write ``config.json``, ``environment.json`` and ``command.txt`` into the run's folder."""
     write_json(run_dir / "config.json", settings)
     write_json(run_dir / "environment.json", environment())
     program = Path(sys.argv[0]).stem

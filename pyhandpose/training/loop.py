@@ -22,12 +22,16 @@ from pyhandpose.data.loader import derived_seed, epoch_batches
 from pyhandpose.data.registry import Dataset
 from pyhandpose.methods import Method
 from pyhandpose.training.checkpoint import restore_run, save_run_checkpoint
-from pyhandpose.training.config import TrainConfig, choose_device, to_dict, uses_bf16
-from pyhandpose.training.log import MetricLog, describe_run, save_view_picture
+from pyhandpose.training.config import TrainConfig, choose_device, uses_bf16
+from pyhandpose.training.log import MetricLog, describe_run, run_settings, save_view_picture
 from pyhandpose.training.optim import build_optimizer, lr_factor, set_lr
 
 LOG_INTERVAL = 10
 """Steps between lines of log.jsonl; the last step of an epoch always has one."""
+
+
+EXIT_STOPPED = 130
+"""Exit status of a command that Ctrl-C has ended: 128 + SIGINT, as shells have it."""
 
 
 class TrainingError(RuntimeError):
@@ -70,12 +74,12 @@ def train(
     method.to(device=device, memory_format=torch.channels_last)
     method.train()
     optimizer = build_optimizer(method.parameters(), config.optimizer)
-    identity = {"train": to_dict(config), "data": data.fingerprint()}
-    state = restore_run(run_dir, method, optimizer, identity, resume)
+    settings = run_settings(method, data, config)
+    state = restore_run(run_dir, method, optimizer, settings, resume)
 
     order = _Order(len(data), config)
     if not resume:
-        describe_run(run_dir, method, data, config)
+        describe_run(run_dir, settings)
     log = MetricLog(run_dir / "log.jsonl", state["step"])
     meter = _Meter(state["seconds"])
     checkpoint = state["checkpoint"]
@@ -105,7 +109,7 @@ def train(
             if due or done == order.num_steps or stop.is_set():
                 _require_finite_weights(method, done, run_dir)
                 training_state = {
-                    **identity,
+                    "settings": settings,
                     "step": done,
                     "seconds": meter.seconds,
                     "optimizer": optimizer.state_dict(),
