@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -52,7 +53,7 @@ DEPTH_WORDS = {
 Given = Literal["given", "assumed"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """The pose of one photo and everything that was assumed to get it.
 
@@ -209,10 +210,9 @@ class Predictor:
             raise ValueError(f"Predictor: hand must be 'right' or 'left', got {hand!r}")
         if hand_scale_mm is not None and not 0 < hand_scale_mm < math.inf:
             raise ValueError(f"Predictor: hand_scale_mm must be positive, got {hand_scale_mm}")
-        photos = [read_photo(image) for image in sources]
+        photos = map(read_photo, sources)
         predictions: list[Prediction] = []
-        for start in range(0, len(photos), batch_size):
-            chunk = photos[start : start + batch_size]
+        while chunk := list(islice(photos, batch_size)):
             boxes = [square_box(box, photo.size) for photo in chunk]
             cameras = [_camera(intrinsics, fov_deg, photo.size) for photo in chunk]
             scale_mm = ASSUMED_HAND_SCALE_MM if hand_scale_mm is None else hand_scale_mm

@@ -30,7 +30,7 @@ class UnreadableImageError(ValueError):
 
 
 class BoxOutsideError(ValueError):
-    """A box that does not overlap the image."""
+    """A box that does not overlap the image, or is mostly outside it."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ def square_box(box: Sequence[float] | None, size: tuple[int, int]) -> Box:
     """The square about the centre of ``box`` with its longer side; None: the largest centred one.
 
     Raises:
-        BoxOutsideError: a box that is wholly outside the (width, height) image.
+        BoxOutsideError: a box that is wholly outside the (width, height) image, or whose side is
+            more than twice the image's longer one.
         ValueError: a box that is empty or not finite.
 
     """
@@ -106,6 +107,10 @@ def square_box(box: Sequence[float] | None, size: tuple[int, int]) -> Box:
     if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
         raise BoxOutsideError(f"box {tuple(box)} lies outside the image of {width} x {height} px")
     half = max(x1 - x0, y1 - y0) / 2
+    if half > max(size):
+        raise BoxOutsideError(
+            f"box {tuple(box)} is more than twice as large as the image of {width} x {height} px"
+        )
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
     return x - half, y - half, x + half, y + half
 
@@ -115,7 +120,8 @@ def square_crop(photo: Photo, box: Box, side: int) -> Tensor:
     from PIL import Image
 
     x0, y0 = math.floor(box[0]), math.floor(box[1])
-    outer = photo.image.crop((x0, y0, math.ceil(box[2]), math.ceil(box[3])))
+    outer = Image.new("RGB", (math.ceil(box[2]) - x0, math.ceil(box[3]) - y0))
+    outer.paste(photo.image, (-x0, -y0))
     inner = (box[0] - x0, box[1] - y0, box[2] - x0, box[3] - y0)
     resized = outer.resize((side, side), Image.Resampling.BILINEAR, box=inner)
     return torch.from_numpy(np.array(resized))

@@ -32,7 +32,7 @@ class PoseEstimator(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """One method on one dataset."""
 

@@ -20,7 +20,7 @@ ENLARGED_PX = 384
 """Images are enlarged to about this side before the skeleton is drawn, so that it stays crisp."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Example:
     """One image with its estimated and true pose."""
 
@@ -58,8 +58,7 @@ def examples_figure(examples: Sequence[Example], *, title: str = "") -> Figure:
                 panel.tick_params(labelsize=7)
                 panel.xaxis.label.set_fontsize(8)
                 panel.yaxis.label.set_fontsize(8)
-                if row > 0:
-                    panel.set_title("")
+                panel.set_title(f"{panel.get_title()} (grey: truth)" if row == 0 else "")
                 if row < rows - 1:
                     panel.set_xlabel("")
         if title:

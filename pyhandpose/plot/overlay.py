@@ -49,7 +49,7 @@ def draw_skeleton(
         return image.copy()
     width = _line_width(joints[drawn], longer) if line_px is None else line_px
     bones = [(a, b) for a, b in BONES if drawn[a] and drawn[b]]
-    canvas = image.astype(np.float32)
+    canvas = image.copy()
     halo = width / 2 + max(0.6, width / 5)
     dot = 0.95 * width
     for a, b in bones:
@@ -60,7 +60,7 @@ def draw_skeleton(
         _stroke(canvas, joints[a], joints[b], width / 2, rgb(JOINT_COLOURS[b]))
     for j in np.flatnonzero(drawn):
         _stroke(canvas, joints[j], joints[j], dot, rgb(JOINT_COLOURS[j]))
-    return (canvas + 0.5).astype(np.uint8)
+    return canvas
 
 
 def _line_width(joints: NDArray[np.float64], longer: int) -> float:
@@ -69,7 +69,7 @@ def _line_width(joints: NDArray[np.float64], longer: int) -> float:
 
 
 def _stroke(
-    canvas: NDArray[np.float32],
+    canvas: Image,
     start: NDArray[np.float64],
     end: NDArray[np.float64],
     radius: float,
@@ -91,4 +91,4 @@ def _stroke(
     distance = np.hypot(px - along * dx, py - along * dy)  # (h,w)
     cover = np.clip(radius + 0.5 - distance, 0.0, 1.0)[..., None].astype(np.float32)
     part = canvas[y0:y1, x0:x1]
-    part += cover * (np.asarray(colour, np.float32) - part)
+    part[:] = np.rint(part + cover * (np.asarray(colour, np.float32) - part))

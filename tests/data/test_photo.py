@@ -119,6 +119,8 @@ def test_square_boxes():
             square_box(box, (20, 12))
     with pytest.raises(BoxOutsideError, match="outside"):
         square_box((20, 0, 30, 10), (20, 12))
+    with pytest.raises(BoxOutsideError, match="twice"):
+        square_box((0, 0, 1e9, 5), (20, 12))
 
 
 def test_a_crop_of_whole_pixels_is_exact_and_black_outside(rgb):

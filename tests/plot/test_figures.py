@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from pyhandpose.plot.curves import label_efficiency_figure, pck_figure, per_joint_figure
+from pyhandpose.plot.examples import Example, examples_figure
 from pyhandpose.plot.figure import png_bytes
+from pyhandpose.plot.palette import JOINT_COLOURS, rgb
 from pyhandpose.plot.skeleton3d import skeleton_figure
 
 
@@ -57,6 +59,21 @@ def test_skeleton_figure_is_drawn_about_the_wrist():
 def test_skeleton_figure_says_when_there_is_no_depth():
     figure = skeleton_figure(np.full((21, 3), np.nan), np.zeros((21, 3)))
     assert [text.get_text() for text in figure.axes[0].texts] == ["no depth"]
+
+
+def test_examples_show_truth_and_estimate_on_the_enlarged_image():
+    rng = np.random.default_rng(0)
+    truth, estimate = rng.uniform(8, 40, (2, 21, 2))
+    pose = rng.normal(size=(21, 3)) * 40
+    example = Example("worst", np.zeros((48, 48, 3), np.uint8), estimate, truth, pose, pose + 1)
+    figure = examples_figure([example, example])
+    assert len(figure.axes) == 8
+    assert figure.axes[0].get_ylabel() == "worst"
+    for panel, joints in zip(figure.axes, (truth, estimate), strict=False):
+        shown = panel.images[0].get_array()
+        assert shown.shape == (384, 384, 3)  # 8 times
+        x, y = np.round((joints[20] + 0.5) * 8 - 0.5).astype(int)  # the last joint drawn
+        assert tuple(shown[y, x]) == rgb(JOINT_COLOURS[20])
 
 
 def test_matplotlib_s_settings_are_left_alone():
