@@ -43,6 +43,7 @@ def build_encoder(config: EncoderConfig) -> Encoder:
     Raises:
         ValueError: an unknown name, or weights that do not exist.
         ModuleNotFoundError: timm is needed and not installed.
+        OSError: the ImageNet weights are not cached and cannot be fetched.
     """
     if config.name == "tiny":
         if config.pretrained:
@@ -64,8 +65,15 @@ def build_encoder(config: EncoderConfig) -> Encoder:
             f"build_encoder: expected 'tiny' or the name of a timm model, got {config.name!r}; "
             f"for example {close}"
         )
-    # num_classes=0 keeps the global pooling and drops the classifier
-    encoder = timm.create_model(config.name, pretrained=config.pretrained, num_classes=0)
+    try:
+        # num_classes=0 keeps the global pooling and drops the classifier
+        encoder = timm.create_model(config.name, pretrained=config.pretrained, num_classes=0)
+    except OSError as error:
+        raise OSError(
+            f"build_encoder: the ImageNet weights of {config.name!r} could not be fetched "
+            f"({error}); connect to the internet once, or set pretrained to false "
+            "(--encoder.no-pretrained)"
+        ) from error
     # some models have a wide layer after the pooling: theirs is the width that comes out
     encoder.num_features = encoder.head_hidden_size
     return encoder

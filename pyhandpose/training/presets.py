@@ -39,6 +39,9 @@ PAPER_COLOUR = ColourConfig(hsv=HsvScaling((0.01, 1.0), (0.01, 1.0), (0.5, 1.0),
 
 PAPER_BATCH_SIZE = 2048
 
+PAPER_ENCODER = EncoderConfig("resnet50.tv_in1k", pretrained=True)
+"""The papers start from ImageNet; these are torchvision's first weights."""
+
 
 def tiny_cpu_peclr() -> Preset:
     """PeCLR in minutes on two CPU cores: a ten-layer ResNet on 64 px views."""
@@ -96,16 +99,16 @@ def peclr_paper() -> Preset:
             warmup=0.1,
         ),
     )
-    encoder = EncoderConfig("resnet50", pretrained=True)
-    return Preset(PeCLRConfig(encoder, temperature=0.5), train)
+    return Preset(PeCLRConfig(PAPER_ENCODER, temperature=0.5), train)
 
 
 def simclr_paper() -> Preset:
     """SimCLR with the views that are best for it: scale and colour jitter (001 section 4.4)."""
     peclr = peclr_paper()
     own_views = AugmentConfig(scale=peclr.train.augment.scale, colour=PAPER_COLOUR)
-    encoder = peclr.method.encoder
-    return Preset(SimCLRConfig(encoder, temperature=0.5), replace(peclr.train, augment=own_views))
+    return Preset(
+        SimCLRConfig(PAPER_ENCODER, temperature=0.5), replace(peclr.train, augment=own_views)
+    )
 
 
 def finetune_paper() -> Preset:
@@ -118,7 +121,7 @@ def finetune_paper() -> Preset:
         augment=AugmentConfig(rotation_deg=90.0, translation=20 / 128, scale=(0.7, 1.3)),
         optimizer=OptimizerConfig("adam", lr=5e-4, weight_decay=0.0, schedule="cosine", warmup=0.0),
     )
-    return Preset(SupervisedConfig(EncoderConfig("resnet50", pretrained=True)), train)
+    return Preset(SupervisedConfig(PAPER_ENCODER), train)
 
 
 PRESETS: dict[str, dict[str, Callable[[], Preset]]] = {

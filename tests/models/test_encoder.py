@@ -48,3 +48,14 @@ def test_unknown_names_are_refused_with_suggestions():
 def test_the_tiny_encoder_has_no_pretrained_weights():
     with pytest.raises(ValueError, match="no ImageNet weights"):
         build_encoder(EncoderConfig("tiny", pretrained=True))
+
+
+def test_weights_that_cannot_be_fetched_say_what_to_do(monkeypatch):
+    import timm
+
+    def offline(*_, **__):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(OSError, match=r"could not be fetched .*set pretrained to false"):
+        build_encoder(EncoderConfig("resnet50.tv_in1k", pretrained=True))
