@@ -89,13 +89,12 @@ def _aligned(
     source: Tensor, target: Tensor, weights: Tensor | None, fit: _Fit, with_scale: bool
 ) -> Tensor:
     """k R x + t, with the gradient through R, k and t to the inputs inside one backward."""
-    dtype = fit[0].dtype  # differs from the inputs' under autocast
+    if source.dtype != fit[0].dtype:  # under autocast
+        source, target = source.to(fit[0].dtype), target.to(fit[0].dtype)
+        weights = None if weights is None else weights.to(fit[0].dtype)
+    constants = [tensor.detach() if tensor.requires_grad else tensor for tensor in fit]
     return torch.ops.pyhandpose.procrustes_aligned.default(
-        source.to(dtype),
-        target.to(dtype),
-        None if weights is None else weights.to(dtype),
-        *(tensor.detach() for tensor in fit),
-        with_scale,
+        source, target, weights, *constants, with_scale
     )
 
 
@@ -130,7 +129,10 @@ class _DeferredSimilarity(Similarity):
                 "target, weights, rotation, scale and translation, and one of these has been "
                 "modified in place since: read 'aligned' before, or modify a clone"
             )
-        with torch.set_grad_enabled(self.rotation.requires_grad):
+        recorded = self.rotation.requires_grad
+        if torch.is_grad_enabled() == recorded:
+            return _aligned(*self._inputs, fit, self._with_scale)
+        with torch.set_grad_enabled(recorded):
             return _aligned(*self._inputs, fit, self._with_scale)
 
     def __iter__(self) -> Any:
@@ -143,7 +145,7 @@ class _DeferredSimilarity(Similarity):
         return self.aligned if item is None else item
 
     @classmethod
-    def _make(cls, iterable: Iterable[Tensor]) -> Similarity:  # type: ignore[override]  # for _replace
+    def _make(cls, iterable: Iterable[Tensor]) -> Similarity:  # type: ignore[override]
         return Similarity._make(iterable)
 
     def __repr__(self) -> str:

@@ -4,6 +4,8 @@ import pytest
 import roma
 import scipy.linalg
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pyhandpose import ops, reference
 from pyhandpose.testing.inputs import generator, point_sets, random_rotations
@@ -181,6 +183,28 @@ def test_agrees_with_scipy(device):
         orthogonal, _ = scipy.linalg.orthogonal_procrustes(x[i].numpy(), y[i].numpy())
         expected = torch.from_numpy(orthogonal).T
         torch.testing.assert_close(found.rotation[i].cpu(), expected, **EXACT)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=9, max_size=9), st.booleans())
+def test_the_rotation_is_the_best_for_any_covariance(entries, reflection):
+    # Half an octahedron's corners times M, and their opposites: the cross-covariance is M.
+    M = torch.tensor(entries, dtype=torch.float64).reshape(3, 3)
+    source = torch.cat([torch.eye(3), -torch.eye(3)]).double()
+    found = ops.procrustes(source, source @ M.mT / 2, allow_reflection=reflection)
+    R, s = found.rotation, torch.linalg.svdvals(M)
+    size = float(s[0]) or 1.0
+    close = {"rtol": 0, "atol": 1e-13}
+    torch.testing.assert_close(R.mT @ R, torch.eye(3).double(), **close)
+    # The maximum of tr(R^T M) over rotations, or over all orthogonal matrices.
+    sign = 1.0 if reflection else float(torch.linalg.det(M / size).sign())
+    trace = (R * M).sum() / size
+    torch.testing.assert_close(trace, (s[0] + s[1] + sign * s[2]) / size, **close)
+    torch.testing.assert_close(found.scale, trace * size / 6, rtol=1e-12, atol=0)
+    S = R.mT @ M / size
+    torch.testing.assert_close(S, S.mT, **close)
+    if not reflection:
+        torch.testing.assert_close(torch.linalg.det(R), torch.ones(()).double(), **close)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
