@@ -4,9 +4,10 @@ The same names and signatures as ``pyhandpose.ops``, differentiable by autograd 
 device. They are what the tests and benchmarks compare with, never a silent fallback.
 """
 
+from pyhandpose.reference.equivariant_nt_xent import equivariant_nt_xent
 from pyhandpose.reference.latent_affine import latent_affine
 from pyhandpose.reference.nt_xent import nt_xent
 from pyhandpose.reference.procrustes import procrustes
 from pyhandpose.reference.root_depth import root_depth
 
-__all__ = ["latent_affine", "nt_xent", "procrustes", "root_depth"]
+__all__ = ["equivariant_nt_xent", "latent_affine", "nt_xent", "procrustes", "root_depth"]

@@ -5,17 +5,6 @@
 namespace pyhandpose::PYHANDPOSE_ISA {
 namespace {
 
-template <typename T>
-PYHANDPOSE_HD Vec2<acc_t<T>> load_point(const T* row, int64_t point) {
-  return {load(row[2 * point]), load(row[2 * point + 1])};
-}
-
-template <typename T>
-PYHANDPOSE_HD void store_point(T* row, int64_t point, Vec2<acc_t<T>> value) {
-  row[2 * point] = store<T>(value.x);
-  row[2 * point + 1] = store<T>(value.y);
-}
-
 template <Convention C, typename T>
 PYHANDPOSE_HD LatentStatistics<C, acc_t<T>> gather(const T* latent, int64_t num_points) {
   LatentStatistics<C, acc_t<T>> statistics;

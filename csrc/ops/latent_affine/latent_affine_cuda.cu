@@ -14,46 +14,6 @@ namespace {
 
 constexpr int kWarpsPerBlock = 8;
 
-template <typename T>
-__device__ __forceinline__ Vec2<acc_t<T>> load_point(const T* row, int64_t point) {
-  return {load(row[2 * point]), load(row[2 * point + 1])};
-}
-
-template <typename T>
-__device__ __forceinline__ void store_point(T* row, int64_t point, Vec2<acc_t<T>> value) {
-  row[2 * point] = store<T>(value.x);
-  row[2 * point + 1] = store<T>(value.y);
-}
-
-template <typename T>
-__device__ __forceinline__ void merge_warp(Range<T>& range) {
-#pragma unroll
-  for (int offset = kWarpSize / 2; offset > 0; offset /= 2) {
-    Range<T> other;
-    other.max = __shfl_xor_sync(kFullWarp, range.max, offset);
-    other.min = __shfl_xor_sync(kFullWarp, range.min, offset);
-    other.argmax = __shfl_xor_sync(kFullWarp, range.argmax, offset);
-    other.argmin = __shfl_xor_sync(kFullWarp, range.argmin, offset);
-    range.merge(other);
-  }
-}
-
-template <typename T>
-__device__ __forceinline__ void merge_warp(LatentStatistics<Convention::kDirect, T>&) {}
-
-template <typename T>
-__device__ __forceinline__ void merge_warp(LatentStatistics<Convention::kPaper, T>& statistics) {
-  merge_warp(statistics.range);
-}
-
-template <typename T>
-__device__ __forceinline__ void merge_warp(LatentStatistics<Convention::kOfficial, T>& statistics) {
-  merge_warp(statistics.range_x);
-  merge_warp(statistics.range_y);
-  statistics.sum = {warp_sum(statistics.sum.x), warp_sum(statistics.sum.y)};
-  statistics.sum_squares = warp_sum(statistics.sum_squares);
-}
-
 template <Convention C, typename T>
 __device__ __forceinline__ LatentStatistics<C, acc_t<T>> gather(const T* latent,
                                                                 int64_t num_points) {

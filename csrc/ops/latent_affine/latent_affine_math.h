@@ -14,6 +14,17 @@
 
 namespace pyhandpose {
 
+template <typename T>
+PYHANDPOSE_HD Vec2<acc_t<T>> load_point(const T* row, int64_t point) {
+  return {load(row[2 * point]), load(row[2 * point + 1])};
+}
+
+template <typename T>
+PYHANDPOSE_HD void store_point(T* row, int64_t point, Vec2<acc_t<T>> value) {
+  row[2 * point] = store<T>(value.x);
+  row[2 * point + 1] = store<T>(value.y);
+}
+
 // Largest and smallest number seen and where; a tie goes to the lowest index, NaN wins over all.
 template <typename T>
 struct Range {
@@ -89,6 +100,7 @@ struct LatentStatistics;
 template <typename T>
 struct LatentStatistics<Convention::kDirect, T> {
   PYHANDPOSE_HD void absorb(Vec2<T>, int64_t) {}
+  PYHANDPOSE_HD void merge(const LatentStatistics&) {}
   PYHANDPOSE_HD LatentMap<T> map(const T* affine, int64_t) const {
     const Vec2<T> v{affine[2], affine[5]};
     return {inverse_or_nan(affine), v, {T(0), T(0)}, v, T(1)};
@@ -103,6 +115,7 @@ struct LatentStatistics<Convention::kPaper, T> {
     range.absorb(z.x, 2 * point);
     range.absorb(z.y, 2 * point + 1);
   }
+  PYHANDPOSE_HD void merge(const LatentStatistics& other) { range.merge(other.range); }
   PYHANDPOSE_HD LatentMap<T> map(const T* affine, int64_t) const {
     const Vec2<T> v{affine[2], affine[5]};
     return {inverse_or_nan(affine), range.extent() * v, {T(0), T(0)}, v, T(1)};
@@ -120,6 +133,12 @@ struct LatentStatistics<Convention::kOfficial, T> {
     range_y.absorb(z.y, point);
     sum = sum + z;
     sum_squares += dot(z, z);
+  }
+  PYHANDPOSE_HD void merge(const LatentStatistics& other) {
+    range_x.merge(other.range_x);
+    range_y.merge(other.range_y);
+    sum = sum + other.sum;
+    sum_squares += other.sum_squares;
   }
   PYHANDPOSE_HD LatentMap<T> map(const T* affine, int64_t num_points) const {
     const T norm = square_root(sum_squares);

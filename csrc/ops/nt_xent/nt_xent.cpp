@@ -35,8 +35,8 @@ at::Tensor check_nt_xent(const at::Tensor& z, double temperature) {
 Packed allocate(const at::Tensor& z) {
   const PanelShape shape{z.size(0), z.size(1)};
   const auto options = z.options().dtype(accumulate_dtype(z.scalar_type()));
-  return {at::zeros({shape.num_panels(), shape.width(), PanelShape::kRows}, options),
-          at::empty({shape.num_rows}, options), shape};
+  at::Tensor inverse_norm = at::empty({shape.num_rows}, options);
+  return {nt_xent_new_panels(inverse_norm, shape), inverse_norm, shape};
 }
 
 template <typename T>
@@ -165,6 +165,10 @@ at::Tensor backward_cuda(const at::Tensor& grad_loss, const at::Tensor& z,
 #endif
 
 }  // namespace
+
+at::Tensor nt_xent_new_panels(const at::Tensor& like, PanelShape shape) {
+  return at::zeros({shape.num_panels(), shape.width(), PanelShape::kRows}, like.options());
+}
 
 std::tuple<at::Tensor, at::Tensor> nt_xent_forward_panels_cpu(const at::Tensor& panels,
                                                               PanelShape shape,

@@ -128,7 +128,9 @@ void nt_xent_unpack_cuda(const NtXentUnpack<T>& args, CUstream_st* stream);
 #endif
 
 // The two middle steps on tensors (nt_xent.cpp), for every op that packs panels: (loss, log_sums)
-// and grad_panels. The device is the panels', whose stream is current.
+// and grad_panels. The device is the panels', whose stream is current. New panels are zero and have
+// the dtype and device of a tensor `like` them.
+at::Tensor nt_xent_new_panels(const at::Tensor& like, PanelShape shape);
 std::tuple<at::Tensor, at::Tensor> nt_xent_forward_panels_cpu(const at::Tensor& panels,
                                                               PanelShape shape, double temperature);
 at::Tensor nt_xent_backward_panels_cpu(const at::Tensor& panels, const at::Tensor& log_sums,
