@@ -68,12 +68,27 @@ def save_checkpoint(
 
 
 def save_run_checkpoint(
-    run_dir: Path, step: int, method: Method, input_size: int, training_state: dict[str, Any]
+    run_dir: Path,
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    input_size: int,
+    progress: dict[str, Any],
 ) -> Path:
-    """Save the checkpoint of a step, make it the run's latest, remove the ones before it."""
+    """Save a checkpoint that can be resumed, make it the run's latest, remove the ones before.
+
+    Args:
+        run_dir: the run's folder.
+        method: whose weights to save.
+        optimizer: whose state to save.
+        input_size: side of the views, px.
+        progress: ``step`` (steps done), ``seconds`` (spent) and ``settings`` of the run.
+
+    Returns:
+        The checkpoint's folder.
+    """
     folder = run_dir / "checkpoints"
-    path = folder / f"step-{step:08d}"
-    save_checkpoint(path, method, input_size, training_state)
+    path = folder / f"step-{progress['step']:08d}"
+    save_checkpoint(path, method, input_size, {**progress, "optimizer": optimizer.state_dict()})
     write_json(folder / "latest.json", {"checkpoint": path.name})
     for other in folder.iterdir():  # older ones, and what a killed process left half written
         if other.is_dir() and other != path:

@@ -99,25 +99,21 @@ def train(
             meter.add(len(indices), _training_step(method, view, optimizer, bf16, step, run_dir))
             done = step + 1
 
+            stopping = stop.is_set()  # read once: a signal after this line waits for the next step
             epoch_ends = done % order.steps_per_epoch == 0
-            if epoch_ends or done % LOG_INTERVAL == 0 or stop.is_set():
+            if epoch_ends or done % LOG_INTERVAL == 0 or stopping:
                 line = {"step": done, "epoch": epoch + 1, "lr": lr, **meter.flush()}
                 log.append(line)
                 _show(bar, line, config.epochs, epoch_ends)
             bar.update()
             due = epoch_ends and (epoch + 1) % config.checkpoint_every == 0
-            if due or done == order.num_steps or stop.is_set():
+            if due or done == order.num_steps or stopping:
                 _require_finite_weights(method, done, run_dir)
-                training_state = {
-                    "settings": settings,
-                    "step": done,
-                    "seconds": meter.seconds,
-                    "optimizer": optimizer.state_dict(),
-                }
+                progress = {"settings": settings, "step": done, "seconds": meter.seconds}
                 checkpoint = save_run_checkpoint(
-                    run_dir, done, method, config.view_size, training_state
+                    run_dir, method, optimizer, config.view_size, progress
                 )
-            if stop.is_set() and done < order.num_steps:
+            if stopping and done < order.num_steps:
                 raise TrainingStoppedError(run_dir, done)
     method.eval()
     return checkpoint

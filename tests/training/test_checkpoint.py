@@ -16,6 +16,11 @@ from pyhandpose.training.checkpoint import (
 )
 
 
+def save_step(run_dir, method, step):
+    optimizer = torch.optim.Adam(method.parameters())
+    return save_run_checkpoint(run_dir, method, optimizer, 32, {"step": step})
+
+
 @pytest.fixture
 def method(small_peclr):
     return build_method(small_peclr, seed=3)
@@ -42,7 +47,7 @@ def test_the_training_state_loads_with_weights_only(method, tmp_path):
 def test_a_run_keeps_its_latest_checkpoint(method, tmp_path):
     (tmp_path / "checkpoints" / ".step-00000004.1.tmp").mkdir(parents=True)  # of a killed process
     for step in (8, 16):
-        save_run_checkpoint(tmp_path, step, method, 32, {"step": step})
+        save_step(tmp_path, method, step)
     names = {p.name for p in (tmp_path / "checkpoints").iterdir()}
     assert names == {"step-00000016", "latest.json"}
     assert find_checkpoint(tmp_path) == tmp_path / "checkpoints" / "step-00000016"
@@ -51,7 +56,7 @@ def test_a_run_keeps_its_latest_checkpoint(method, tmp_path):
 
 @pytest.mark.parametrize("stage", ["save_file", "write_json"])
 def test_a_crash_while_saving_leaves_the_checkpoint_before(method, tmp_path, monkeypatch, stage):
-    save_run_checkpoint(tmp_path, 8, method, 32, {"step": 8})
+    save_step(tmp_path, method, 8)
     before = load_method(tmp_path)[0].state_dict()
     with torch.no_grad():
         next(method.parameters()).add_(1)
@@ -61,11 +66,11 @@ def test_a_crash_while_saving_leaves_the_checkpoint_before(method, tmp_path, mon
 
     monkeypatch.setattr(module, stage, crash)
     with pytest.raises(OSError, match="no space"):
-        save_run_checkpoint(tmp_path, 16, method, 32, {"step": 16})
+        save_step(tmp_path, method, 16)
     monkeypatch.undo()
     after = load_method(tmp_path)[0].state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    save_run_checkpoint(tmp_path, 16, method, 32, {"step": 16})  # and the run can go on
+    save_step(tmp_path, method, 16)  # and the run can go on
 
 
 def test_missing_checkpoints_say_what_to_give(tmp_path):
