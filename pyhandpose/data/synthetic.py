@@ -105,7 +105,7 @@ class SyntheticDataset:
         size: px, side of the square images.
         look: ``"studio"`` or ``"wild"``.
         seed: of the world.
-        geometry: keep ``mask`` and ``depth`` as well, which takes 2.7 times the space (0.13 MB a
+        geometry: keep ``mask`` and ``depth`` as well, which takes 2.6 times the space (0.13 MB a
             sample at 128 px, where images and joints take 0.05 MB).
         cache: directory; None is ``$PYHANDPOSE_CACHE``, or else ``$XDG_CACHE_HOME/pyhandpose``, or
             else ``~/.cache/pyhandpose``.
