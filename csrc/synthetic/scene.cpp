@@ -23,8 +23,24 @@ Frame random_rotation(Random& random) {
 
 Vec3d random_direction(Random& random) { return random_rotation(random).y; }
 
-// Any direction of view, except from behind an arm that would hide the hand, and from so far in
-// front that the arm would end inside the picture.
+// Largest tilt, radians, of the arm from the picture's upright, either way; triangular, so most
+// tilt less.
+constexpr double kMaxTilt = kPi / 3;
+
+// The rotation about the line of sight after which `direction` points up in the picture, tilted by
+// `tilt` to the right.
+Frame upright(const Vec3d& direction, double tilt) {
+  double up_x, up_y;
+  sin_cos(tilt, &up_x, &up_y);
+  up_y = -up_y;  // y points down
+  const double length = std::sqrt(direction.x * direction.x + direction.y * direction.y) + 1e-12;
+  const double c = (direction.x * up_x + direction.y * up_y) / length;
+  const double s = (direction.x * up_y - direction.y * up_x) / length;
+  return {{c, s, 0}, {-s, c, 0}, {0, 0, 1}};
+}
+
+// Any side of the hand, except from behind an arm that would hide it, and from so far in front that
+// the arm would end inside the picture. The arm comes from below, as in most photos of hands.
 Frame random_view(Random& random, const Frame& forearm) {
   Frame rotation;
   for (int attempt = 0; attempt < 32; ++attempt) {
@@ -32,7 +48,8 @@ Frame random_view(Random& random, const Frame& forearm) {
     const double elbow_towards_camera = (rotation * forearm.y).z;  // y points away from the elbow
     if (elbow_towards_camera < 0.45 && elbow_towards_camera > -0.82) break;
   }
-  return rotation;
+  const double tilt = kMaxTilt * (random.uniform() + random.uniform() - 1);
+  return upright(rotation * forearm.y, tilt) * rotation;
 }
 
 struct Box {
