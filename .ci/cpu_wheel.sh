@@ -8,7 +8,7 @@ trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
 python=("$work/venv/bin/python")
 pip=("${python[@]}" -m pip --disable-pip-version-check --quiet)
-"${pip[@]}" install torch==2.13.0 setuptools wheel cmake ninja pytest pytest-timeout
+"${pip[@]}" install torch==2.13.0 setuptools wheel cmake ninja numpy pytest pytest-timeout
 started=$SECONDS
 "${pip[@]}" wheel --no-build-isolation --no-deps -w "$work/dist" "$root"
 echo "wheel built in $((SECONDS - started)) s"

@@ -4,6 +4,7 @@ A module that was built against another torch is refused by name: its symbols ma
 worse, be there and mean something else.
 """
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +40,8 @@ def check_torch(built: str, installed: str) -> None:
 BUILD = read_build()
 check_torch(BUILD["torch"], torch.__version__)
 
-from pyhandpose import _C  # noqa: E402  (after the check, which it would fail without a reason)
+# After the check, without which a module for another torch would fail to load with no reason given.
+_C: Any = importlib.import_module("pyhandpose._C")
 
 
 def register_gradient(

@@ -126,4 +126,4 @@ def test_commands_are_the_files_of_cli():
     from pyhandpose.__main__ import COMMANDS
 
     files = {p.stem for p in (PACKAGE / "cli").glob("*.py")} - {"__init__"}
-    assert files <= set(COMMANDS)
+    assert files == set(COMMANDS)

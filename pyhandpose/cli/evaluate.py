@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import torch
 import tyro
 
 from pyhandpose.data.registry import Dataset, open_dataset
 from pyhandpose.evaluation.evaluate import Evaluation, evaluate
-from pyhandpose.evaluation.metrics import MM_PER_M, PCK_THRESHOLDS_MM, ErrorSummary
+from pyhandpose.evaluation.examples import worst_median_best
+from pyhandpose.evaluation.metrics import PCK_THRESHOLDS_MM
 from pyhandpose.evaluation.report import results, write_bytes, write_json
 from pyhandpose.plot.curves import pck_figure, per_joint_figure
-from pyhandpose.plot.examples import Example, examples_figure
+from pyhandpose.plot.examples import examples_figure
 from pyhandpose.plot.figure import png_bytes
 from pyhandpose.predict import Predictor
 from pyhandpose.training.checkpoint import CheckpointError
@@ -116,23 +116,3 @@ def figures(evaluation: Evaluation, dataset: Dataset) -> dict[str, Figure]:
     )
     pictures["examples.png"] = examples_figure(worst_median_best(evaluation, dataset, summary))
     return pictures
-
-
-def worst_median_best(evaluation: Evaluation, dataset: Dataset, by: ErrorSummary) -> list[Example]:
-    """The labelled poses at the two ends and in the middle of a metric."""
-    errors = evaluation.sample_errors(by.metric)
-    order = np.argsort(errors)[: int((~np.isnan(errors)).sum())]  # NaN sorts last
-    chosen = {"worst": order[-1], "median": order[len(order) // 2], "best": order[0]}
-    batch = dataset.read(torch.tensor([int(index) for index in chosen.values()]))
-    assert batch.joints_img is not None  # evaluate() requires it
-    return [
-        Example(
-            caption=f"{word}: {errors[index]:.1f} {by.unit}",
-            image=batch.image[row].numpy(),
-            joints_img=evaluation.pose.joints_img[index].numpy(),
-            truth_img=batch.joints_img[row].numpy(),
-            joints_mm=MM_PER_M * evaluation.pose.joints_cam[index].numpy(),
-            truth_mm=None if batch.joints_cam is None else MM_PER_M * batch.joints_cam[row].numpy(),
-        )
-        for row, (word, index) in enumerate(chosen.items())
-    ]
