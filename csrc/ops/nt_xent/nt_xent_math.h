@@ -3,9 +3,10 @@
 //   u_i = z_i / |z_i|,  s_ij = u_i.u_j / tau,  l_i = log sum_{k != i} exp(s_ik)
 //   loss = 1/M sum_i (l_i - s_ip)                                          (001 eq. 1)
 //
-//   dL/du_i = 1/(M tau) (sum_{j != i, p} G_ij u_j + c_i u_p),  dL/dz_i = (1 - u_i u_i^T) dL/du_i /
-//   |z_i| G_ij = exp(s_ij - l_i) + exp(s_ij - l_j),  c_i = (exp(s_ip - l_i) - 1) + (exp(s_ip - l_p)
-//   - 1)
+//   dL/du_i = 1/(M tau) (sum_{j != i, p} G_ij u_j + c_i u_p)
+//   dL/dz_i = (1 - u_i u_i^T) dL/du_i / |z_i|
+//   G_ij = exp(s_ij - l_i) + exp(s_ij - l_j)
+//   c_i = (exp(s_ip - l_i) - 1) + (exp(s_ip - l_p) - 1)
 //
 // Positives are kept out of the streamed sums and products: s_ip is taken in double precision, and
 // near-aligned views do not lose c_i to cancellation.
