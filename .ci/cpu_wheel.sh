@@ -8,7 +8,7 @@ trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
 python=("$work/venv/bin/python")
 pip=("${python[@]}" -m pip --disable-pip-version-check --quiet)
-"${pip[@]}" install torch==2.13.0 setuptools wheel cmake ninja numpy pytest pytest-timeout
+"${pip[@]}" install torch==2.13.0 setuptools wheel cmake ninja
 started=$SECONDS
 "${pip[@]}" wheel --no-build-isolation --no-deps -w "$work/dist" "$root"
 echo "wheel built in $((SECONDS - started)) s"
@@ -28,4 +28,5 @@ assert torch.version.cuda or not _extension.with_cuda
 assert not {"torchvision", "timm", "scipy", "matplotlib", "tyro"} & set(sys.modules)
 print("torch", torch.__version__, "CUDA kernels:", _extension.with_cuda, _extension.active_isa)
 PY
+"${pip[@]}" install numpy scipy roma hypothesis pytest pytest-timeout  # what the tests compare with
 "${python[@]}" -m pytest -p no:cacheprovider ops

@@ -11,10 +11,11 @@ import torch
 import tyro
 
 from pyhandpose.data.registry import Dataset, open_dataset
+from pyhandpose.data.whole_file import write_bytes, write_json
 from pyhandpose.evaluation.evaluate import Evaluation, evaluate
 from pyhandpose.evaluation.examples import worst_median_best
 from pyhandpose.evaluation.metrics import PCK_THRESHOLDS_MM
-from pyhandpose.evaluation.report import results, write_bytes, write_json
+from pyhandpose.evaluation.report import results
 from pyhandpose.plot.curves import pck_figure, per_joint_figure
 from pyhandpose.plot.examples import examples_figure
 from pyhandpose.plot.figure import png_bytes

@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 
 from pyhandpose.data.photo import BoxOutsideError, Photo, UnreadableImageError, read_photo
-from pyhandpose.evaluation.report import write_bytes, write_json
+from pyhandpose.data.whole_file import write_bytes, write_json
 from pyhandpose.predict import ASSUMED_FOV_DEG, Prediction, Predictor
 from pyhandpose.training.checkpoint import CheckpointError
 

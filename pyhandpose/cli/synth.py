@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from pyhandpose.data.sample import HandBatch
 from pyhandpose.data.synthetic import LOOKS, SyntheticDataset, render
-from pyhandpose.evaluation.report import write_bytes
+from pyhandpose.data.whole_file import write_bytes
 from pyhandpose.hand.skeleton import JOINT_NAMES
 from pyhandpose.plot.contact_sheet import contact_sheet
 from pyhandpose.plot.overlay import draw_skeleton

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
-import os
 import platform
-import re
-import tempfile
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,29 +15,6 @@ from pyhandpose.evaluation.metrics import METRICS
 
 if TYPE_CHECKING:
     from pyhandpose.evaluation.evaluate import Evaluation
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it, then ``os.replace``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 would hide results from colleagues
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
-def write_json(path: Path, record: Any) -> None:
-    """``record`` as strict JSON (no NaN), indented, lists of numbers on one line, atomically."""
-    text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False)
-    # a line break inside brackets without quotes: JSON escapes those of its strings
-    text = re.sub(r"\[\n([^][{}\"]*)\n *\]", lambda m: f"[{' '.join(m[1].split())}]", text)
-    write_bytes(path, (text + "\n").encode())
 
 
 def provenance(device: torch.device | str) -> dict[str, str]:
@@ -134,9 +105,3 @@ def comparison_table(evaluations: Sequence[Evaluation]) -> str:
         for evaluation in evaluations
     ]
     return markdown_table(header, rows)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

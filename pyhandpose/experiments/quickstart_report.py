@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import statistics
 
+from pyhandpose.data.whole_file import write_bytes, write_json
 from pyhandpose.evaluation.examples import worst_median_best
 from pyhandpose.evaluation.metrics import METRICS as METRIC_NAMES
 from pyhandpose.evaluation.report import (
     markdown_table,
     number,
     provenance,
-    write_bytes,
-    write_json,
 )
 from pyhandpose.experiments.quickstart import (
     CLAIM_LABELS,

@@ -20,9 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import pyhandpose
+from pyhandpose.data.whole_file import write_json
 from pyhandpose.methods import METHODS, Method, build_method
 from pyhandpose.training.config import from_dict, to_dict
-from pyhandpose.training.log import write_json
 
 WEIGHTS, CONFIG, STATE = "model.safetensors", "config.json", "training_state.pt"
 

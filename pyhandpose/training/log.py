@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -16,20 +17,9 @@ import torch
 import pyhandpose
 from pyhandpose.data.augment import View, denormalise
 from pyhandpose.data.registry import Dataset
+from pyhandpose.data.whole_file import write_bytes, write_json, write_text
 from pyhandpose.methods import Method
 from pyhandpose.training.config import TrainConfig, to_dict
-
-
-def write_atomic(path: Path, content: str) -> None:
-    """Write a text file so that it is either the old one or the whole new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(content)
-    os.replace(temporary, path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, atomically."""
-    write_atomic(path, json.dumps(value, indent=2) + "\n")
 
 
 def environment() -> dict[str, Any]:
@@ -63,7 +53,7 @@ def describe_run(run_dir: Path, settings: dict[str, Any]) -> None:
     write_json(run_dir / "environment.json", environment())
     program = Path(sys.argv[0]).stem
     command = ["pyhandpose" if program in ("__main__", "pyhandpose") else sys.argv[0]]
-    write_atomic(run_dir / "command.txt", shlex.join(command + sys.argv[1:]) + "\n")
+    write_text(run_dir / "command.txt", shlex.join(command + sys.argv[1:]) + "\n")
 
 
 class MetricLog:
@@ -74,7 +64,7 @@ class MetricLog:
         self._path = path
         lines = read_log(path) if path.exists() else []
         kept = [json.dumps(line) + "\n" for line in lines if line["step"] <= last_step]
-        write_atomic(path, "".join(kept))
+        write_text(path, "".join(kept))
 
     def append(self, line: dict[str, Any]) -> None:
         """Add a line; it is in the file when this returns."""
@@ -100,6 +90,6 @@ def save_view_picture(path: Path, view: View, num_views: int, columns: int = 12)
     columns = min(columns, num_images)
     rows = [view.image[i * num_images : i * num_images + columns] for i in range(num_views)]
     grid = make_grid(denormalise(torch.cat(rows).float().cpu()), nrow=columns)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    to_pil_image(grid).save(temporary)
-    os.replace(temporary, path)
+    picture = io.BytesIO()
+    to_pil_image(grid).save(picture, format="PNG")
+    write_bytes(path, picture.getvalue())

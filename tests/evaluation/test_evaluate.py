@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from pyhandpose.data.sample import HandBatch
+from pyhandpose.data.whole_file import write_bytes, write_json
 from pyhandpose.evaluation.evaluate import STATUS_WORDS, evaluate
 from pyhandpose.evaluation.mean_pose import MeanPose, mean_pose_baseline
-from pyhandpose.evaluation.report import comparison_table, results, write_bytes, write_json
+from pyhandpose.evaluation.report import comparison_table, results
 from pyhandpose.hand.camera import project
 from pyhandpose.hand.pose25d import HandPose, to_25d
 
