@@ -57,6 +57,13 @@ inline void check_same_device(const char* op, const char* argument, const at::Te
                     tensor.device());
 }
 
+// A latent's kernels count its numbers in 32 bits.
+inline void check_latent_length(const char* op, const char* argument, const at::Tensor& tensor) {
+  TORCH_CHECK_VALUE(tensor.size(0) == 0 || tensor.numel() / tensor.size(0) <= INT32_MAX, op,
+                    ": argument '", argument,
+                    "' expected fewer than 2^31 numbers in a sample, got ", describe_shape(tensor));
+}
+
 // The dtype that an element type is computed in.
 inline at::ScalarType accumulate_dtype(at::ScalarType dtype) {
   return dtype == at::kDouble ? at::kDouble : at::kFloat;

@@ -23,22 +23,20 @@ constexpr int kLaneBytes = 16;
 #endif
 
 template <typename S, int Bytes>
-struct LaneTypes;
-template <int Bytes>
-struct LaneTypes<float, Bytes> {
-  typedef float Values __attribute__((vector_size(Bytes)));
-  typedef int32_t Mask __attribute__((vector_size(Bytes)));
-};
-template <int Bytes>
-struct LaneTypes<double, Bytes> {
-  typedef double Values __attribute__((vector_size(Bytes)));
-  typedef int64_t Mask __attribute__((vector_size(Bytes)));
+struct LaneTypes {
+  typedef S Values __attribute__((vector_size(Bytes)));
 };
 
-// All bits of a lane are set where it is true.
-template <typename S, int Bytes>
-struct LaneMask {
-  typename LaneTypes<S, Bytes>::Mask v;
+// All bits of a lane, `Size` bytes wide, are set where it is true.
+template <int Size, int Bytes>
+struct LaneMask;
+template <int Bytes>
+struct LaneMask<4, Bytes> {
+  typename LaneTypes<int32_t, Bytes>::Values v;
+};
+template <int Bytes>
+struct LaneMask<8, Bytes> {
+  typename LaneTypes<int64_t, Bytes>::Values v;
 };
 
 // `Bytes` is part of the type, so that no function of one instruction set can be taken for
@@ -63,11 +61,23 @@ struct Lanes {
     v += other.v;
     return *this;
   }
+  PYHANDPOSE_HD Lanes& operator-=(Lanes other) {
+    v -= other.v;
+    return *this;
+  }
 };
 
 template <typename S, int Bytes>
 struct Element<Lanes<S, Bytes>> {
   using type = S;
+};
+template <typename S, int Bytes>
+struct MaskOf<Lanes<S, Bytes>> {
+  using type = LaneMask<sizeof(S), Bytes>;
+};
+template <typename S, int Bytes>
+struct IndexOf<Lanes<S, Bytes>> {
+  using type = Lanes<index_t<S>, Bytes>;
 };
 
 #define PYHANDPOSE_LANES_ARITHMETIC(op)                                             \
@@ -81,10 +91,10 @@ PYHANDPOSE_LANES_ARITHMETIC(*)
 PYHANDPOSE_LANES_ARITHMETIC(/)
 #undef PYHANDPOSE_LANES_ARITHMETIC
 
-#define PYHANDPOSE_LANES_COMPARISON(op)                                                \
-  template <typename S, int Bytes>                                                     \
-  PYHANDPOSE_HD LaneMask<S, Bytes> operator op(Lanes<S, Bytes> a, Lanes<S, Bytes> b) { \
-    return {a.v op b.v};                                                               \
+#define PYHANDPOSE_LANES_COMPARISON(op)                                                        \
+  template <typename S, int Bytes>                                                             \
+  PYHANDPOSE_HD LaneMask<sizeof(S), Bytes> operator op(Lanes<S, Bytes> a, Lanes<S, Bytes> b) { \
+    return {a.v op b.v};                                                                       \
   }
 PYHANDPOSE_LANES_COMPARISON(<)
 PYHANDPOSE_LANES_COMPARISON(<=)
@@ -97,20 +107,28 @@ template <typename S, int Bytes>
 PYHANDPOSE_HD Lanes<S, Bytes> operator-(Lanes<S, Bytes> a) {
   return Lanes<S, Bytes>(-a.v);
 }
-template <typename S, int Bytes>
-PYHANDPOSE_HD LaneMask<S, Bytes> operator&(LaneMask<S, Bytes> a, LaneMask<S, Bytes> b) {
+template <int Size, int Bytes>
+PYHANDPOSE_HD LaneMask<Size, Bytes> operator&(LaneMask<Size, Bytes> a, LaneMask<Size, Bytes> b) {
   return {a.v & b.v};
 }
-template <typename S, int Bytes>
-PYHANDPOSE_HD LaneMask<S, Bytes> operator|(LaneMask<S, Bytes> a, LaneMask<S, Bytes> b) {
+template <int Size, int Bytes>
+PYHANDPOSE_HD LaneMask<Size, Bytes> operator|(LaneMask<Size, Bytes> a, LaneMask<Size, Bytes> b) {
   return {a.v | b.v};
 }
-template <typename S, int Bytes>
-PYHANDPOSE_HD LaneMask<S, Bytes> operator!(LaneMask<S, Bytes> a) {
+template <int Size, int Bytes>
+PYHANDPOSE_HD LaneMask<Size, Bytes> operator!(LaneMask<Size, Bytes> a) {
   return {~a.v};
 }
+template <int Size, int Bytes>
+PYHANDPOSE_HD bool any(LaneMask<Size, Bytes> mask) {
+  uint64_t words[Bytes / sizeof(uint64_t)];
+  __builtin_memcpy(words, &mask.v, Bytes);
+  uint64_t found = 0;
+  for (uint64_t word : words) found |= word;
+  return found != 0;
+}
 template <typename S, int Bytes>
-PYHANDPOSE_HD Lanes<S, Bytes> select(LaneMask<S, Bytes> mask, Lanes<S, Bytes> a,
+PYHANDPOSE_HD Lanes<S, Bytes> select(LaneMask<sizeof(S), Bytes> mask, Lanes<S, Bytes> a,
                                      Lanes<S, Bytes> b) {
   return Lanes<S, Bytes>(mask.v ? a.v : b.v);
 }
@@ -123,7 +141,7 @@ PYHANDPOSE_HD Lanes<S, Bytes> maximum(Lanes<S, Bytes> a, Lanes<S, Bytes> b) {
   return select(a > b, a, b);
 }
 template <typename S, int Bytes>
-PYHANDPOSE_HD LaneMask<S, Bytes> is_finite(Lanes<S, Bytes> a) {
+PYHANDPOSE_HD LaneMask<sizeof(S), Bytes> is_finite(Lanes<S, Bytes> a) {
   return a - a == Lanes<S, Bytes>(S(0));
 }
 

@@ -19,6 +19,18 @@ PYHANDPOSE_HD Mat3<T> zero_matrix() {
   return {zero_vector<T>(), zero_vector<T>(), zero_vector<T>()};
 }
 
+// Matrices in memory are row-major.
+template <typename T>
+PYHANDPOSE_HD Mat3<T> load_matrix(const T* row) {
+  return {{row[0], row[3], row[6]}, {row[1], row[4], row[7]}, {row[2], row[5], row[8]}};
+}
+template <typename T>
+PYHANDPOSE_HD void store_matrix(T* row, const Mat3<T>& m) {
+  store_vector(row, 0, {m.x.x, m.y.x, m.z.x});
+  store_vector(row, 1, {m.x.y, m.y.y, m.z.y});
+  store_vector(row, 2, {m.x.z, m.y.z, m.z.z});
+}
+
 template <typename T>
 PYHANDPOSE_HD Mat3<T> operator+(Mat3<T> a, Mat3<T> b) {
   return {a.x + b.x, a.y + b.y, a.z + b.z};
@@ -38,6 +50,10 @@ PYHANDPOSE_HD Vec3<T> operator*(const Mat3<T>& m, Vec3<T> v) {
 template <typename T>
 PYHANDPOSE_HD Mat3<T> operator*(const Mat3<T>& a, const Mat3<T>& b) {
   return {a * b.x, a * b.y, a * b.z};
+}
+template <typename Mask, typename T>
+PYHANDPOSE_HD Mat3<T> select(Mask mask, const Mat3<T>& a, const Mat3<T>& b) {
+  return {select(mask, a.x, b.x), select(mask, a.y, b.y), select(mask, a.z, b.z)};
 }
 // M^T v
 template <typename T>

@@ -71,8 +71,8 @@ PYHANDPOSE_HD T store(acc_t<T> value) {
 template <>
 PYHANDPOSE_HD BFloat16 store<BFloat16>(float value) {
   const uint32_t bits = bit_cast_to<uint32_t>(value);
-  if (value != value) return BFloat16{0x7fc0};
-  return BFloat16{static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16)};
+  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  return BFloat16{static_cast<uint16_t>(value != value ? 0x7fc0u : rounded)};
 }
 
 template <>
@@ -83,15 +83,14 @@ PYHANDPOSE_HD Half store<Half>(float value) {
   const uint32_t bits = bit_cast_to<uint32_t>(value);
   const uint32_t sign = (bits >> 16) & 0x8000u;
   const uint32_t magnitude = bits & 0x7fffffffu;
-  if (magnitude > 0x7f800000u) return Half{static_cast<uint16_t>(sign | 0x7e00u)};   // NaN
-  if (magnitude >= 0x477ff000u) return Half{static_cast<uint16_t>(sign | 0x7c00u)};  // overflow
-  if (magnitude < 0x38800000u) {
-    // Subnormal in half: adding 0.5 aligns the mantissa so that the addition itself rounds.
-    const float aligned = bit_cast_to<float>(magnitude) + 0.5f;
-    return Half{static_cast<uint16_t>(sign | (bit_cast_to<uint32_t>(aligned) - 0x3f000000u))};
-  }
-  const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u;
-  return Half{static_cast<uint16_t>(sign | (rounded >> 13))};
+  // Chosen from all cases rather than branched to, so that a loop over numbers runs in lanes.
+  // Subnormal in half: adding 0.5 aligns the mantissa so that the addition itself rounds.
+  const float aligned = bit_cast_to<float>(magnitude) + 0.5f;
+  const uint32_t subnormal = bit_cast_to<uint32_t>(aligned) - 0x3f000000u;
+  const uint32_t normal = (magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13;
+  const uint32_t finite = magnitude < 0x38800000u ? subnormal : normal;
+  const uint32_t rounded = magnitude >= 0x477ff000u ? 0x7c00u : finite;  // infinity on overflow
+  return Half{static_cast<uint16_t>(sign | (magnitude > 0x7f800000u ? 0x7e00u : rounded))};
 #endif
 }
 
@@ -124,6 +123,28 @@ struct Element {
 };
 template <typename T>
 using element_t = typename Element<T>::type;
+
+// What a comparison of two T gives.
+template <typename T>
+struct MaskOf {
+  using type = bool;
+};
+template <typename T>
+using mask_t = typename MaskOf<T>::type;
+
+// Integers as wide as T, so that lanes hold as many of them: places of numbers in a row.
+template <typename T>
+struct IndexOf;
+template <>
+struct IndexOf<float> {
+  using type = int32_t;
+};
+template <>
+struct IndexOf<double> {
+  using type = int64_t;
+};
+template <typename T>
+using index_t = typename IndexOf<T>::type;
 
 // Comparisons and square roots without <cmath>'s and <algorithm>'s inline functions, whose
 // out-of-line copies could leave the file that was compiled for this instruction set.
@@ -179,5 +200,8 @@ PYHANDPOSE_HD T maximum(T a, T b) {
 // mask ? a : b, for maths that runs on several samples at once (lanes.h).
 PYHANDPOSE_HD float select(bool mask, float a, float b) { return mask ? a : b; }
 PYHANDPOSE_HD double select(bool mask, double a, double b) { return mask ? a : b; }
+PYHANDPOSE_HD int32_t select(bool mask, int32_t a, int32_t b) { return mask ? a : b; }
+PYHANDPOSE_HD int64_t select(bool mask, int64_t a, int64_t b) { return mask ? a : b; }
+PYHANDPOSE_HD bool any(bool mask) { return mask; }
 
 }  // namespace pyhandpose

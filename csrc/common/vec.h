@@ -26,6 +26,10 @@ template <typename T>
 PYHANDPOSE_HD T dot(Vec2<T> a, Vec2<T> b) {
   return a.x * b.x + a.y * b.y;
 }
+template <typename T>
+PYHANDPOSE_HD T cross(Vec2<T> a, Vec2<T> b) {
+  return a.x * b.y - a.y * b.x;
+}
 
 template <typename T>
 struct Vec3 {
@@ -53,10 +57,26 @@ PYHANDPOSE_HD Vec3<T> cross(Vec3<T> a, Vec3<T> b) {
   return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
 }
 
-// select(mask, a, b) with one mask for the three components.
+// select(mask, a, b) with one mask for all components.
+template <typename Mask, typename T>
+PYHANDPOSE_HD Vec2<T> select(Mask mask, Vec2<T> a, Vec2<T> b) {
+  return {select(mask, a.x, b.x), select(mask, a.y, b.y)};
+}
 template <typename Mask, typename T>
 PYHANDPOSE_HD Vec3<T> select(Mask mask, Vec3<T> a, Vec3<T> b) {
   return {select(mask, a.x, b.x), select(mask, a.y, b.y), select(mask, a.z, b.z)};
+}
+
+// Vector n of an array of them.
+template <typename T>
+PYHANDPOSE_HD Vec3<T> load_vector(const T* row, int64_t n) {
+  return {row[3 * n], row[3 * n + 1], row[3 * n + 2]};
+}
+template <typename T>
+PYHANDPOSE_HD void store_vector(T* row, int64_t n, Vec3<T> value) {
+  row[3 * n] = value.x;
+  row[3 * n + 1] = value.y;
+  row[3 * n + 2] = value.z;
 }
 
 // 2x2 matrix, rows (a b) and (c d).

@@ -273,3 +273,9 @@ def test_bad_dtypes_name_what_was_expected(z_dtype, affine_dtype, message):
         ops.equivariant_nt_xent(
             torch.zeros(4, 2, dtype=z_dtype), torch.zeros(4, 2, 3, dtype=affine_dtype)
         )
+
+
+def test_a_latent_too_long_to_count_in_32_bits_is_refused():
+    latent = torch.zeros(1).expand(4, 2**31)
+    with pytest.raises(ValueError, match=r"expected fewer than 2\^31 numbers in a sample"):
+        ops.equivariant_nt_xent(latent, torch.zeros(4, 2, 3))

@@ -244,3 +244,9 @@ def test_bad_dtypes_name_what_was_expected(latent_dtype, affine_dtype, message):
         ops.latent_affine(
             torch.zeros(2, 4, 2, dtype=latent_dtype), torch.zeros(2, 2, 3, dtype=affine_dtype)
         )
+
+
+def test_a_latent_too_long_to_count_in_32_bits_is_refused():
+    latent = torch.zeros(1).expand(1, 2**30, 2)
+    with pytest.raises(ValueError, match=r"expected fewer than 2\^31 numbers in a sample"):
+        ops.latent_affine(latent, torch.zeros(1, 2, 3))

@@ -29,6 +29,7 @@ Inputs check_equivariant_nt_xent(const at::Tensor& z, const at::Tensor& affine, 
   check_pairs(kOp, "z", z, "(2N,2P)");
   TORCH_CHECK_VALUE(z.size(1) % 2 == 0, kOp, ": argument 'z' expected shape (2N,2P): rows of P ",
                     "points (x, y), got ", describe_shape(z));
+  check_latent_length(kOp, "z", z);
   check_shape(kOp, "affine", affine, "(2N,2,3) with z's 2N", {z.size(0), 2, 3});
   check_dtype(kOp, "affine", affine, {accumulate_dtype(z.scalar_type())});
   check_same_device(kOp, "affine", affine, "z", z);

@@ -7,7 +7,7 @@ namespace {
 
 template <Convention C, typename T>
 PYHANDPOSE_HD LatentStatistics<C, acc_t<T>> gather(const T* z, int64_t num_points) {
-  LatentStatistics<C, acc_t<T>> statistics;
+  LatentStatistics<C, acc_t<T>> statistics(0);
   for (int64_t p = 0; p < num_points; ++p) statistics.absorb(load_point(z, p), p);
   return statistics;
 }
@@ -57,27 +57,15 @@ PYHANDPOSE_HD int64_t row_of(int64_t panel, PanelShape shape) {
 template <typename T>
 void equivariant_nt_xent_pack_cpu(const EquivariantPack<T>& args, int64_t begin, int64_t end) {
   const int64_t first = row_of(begin, args.rows.shape), beyond = row_of(end, args.rows.shape);
-  switch (args.convention) {
-    case Convention::kPaper:
-      return pack<Convention::kPaper>(args, first, beyond);
-    case Convention::kOfficial:
-      return pack<Convention::kOfficial>(args, first, beyond);
-    case Convention::kDirect:
-      return pack<Convention::kDirect>(args, first, beyond);
-  }
+  with_convention(args.convention,
+                  [&](auto convention) { pack<convention.value>(args, first, beyond); });
 }
 
 template <typename T>
 void equivariant_nt_xent_unpack_cpu(const EquivariantUnpack<T>& args, int64_t begin, int64_t end) {
   const int64_t first = row_of(begin, args.rows.shape), beyond = row_of(end, args.rows.shape);
-  switch (args.convention) {
-    case Convention::kPaper:
-      return unpack<Convention::kPaper>(args, first, beyond);
-    case Convention::kOfficial:
-      return unpack<Convention::kOfficial>(args, first, beyond);
-    case Convention::kDirect:
-      return unpack<Convention::kDirect>(args, first, beyond);
-  }
+  with_convention(args.convention,
+                  [&](auto convention) { unpack<convention.value>(args, first, beyond); });
 }
 
 #define PYHANDPOSE_INSTANTIATE(T)                                                             \

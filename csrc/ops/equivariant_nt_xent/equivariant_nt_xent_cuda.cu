@@ -15,7 +15,7 @@ constexpr int kWarpsPerBlock = 8;
 
 template <Convention C, typename T>
 __device__ __forceinline__ LatentStatistics<C, acc_t<T>> gather(const T* z, int64_t num_points) {
-  LatentStatistics<C, acc_t<T>> statistics;
+  LatentStatistics<C, acc_t<T>> statistics(threadIdx.x);
   for (int64_t p = threadIdx.x; p < num_points; p += kWarpSize)
     statistics.absorb(load_point(z, p), p);
   merge_warp(statistics);
@@ -59,8 +59,7 @@ __global__ void __launch_bounds__(kWarpSize* kWarpsPerBlock)
     LatentPullBack<C, acc_t<T>> pull_back{statistics.map(args.affine + i * 6, P), statistics};
     for (int64_t p = threadIdx.x; p < P; p += kWarpSize)
       pull_back.absorb(load_point(z, p), moved_gradient(row, p));
-    pull_back.sum = {warp_sum(pull_back.sum.x), warp_sum(pull_back.sum.y)};
-    pull_back.radial = warp_sum(pull_back.radial);
+    merge_warp(pull_back.sums);
     for (int64_t p = threadIdx.x; p < P; p += kWarpSize)
       store_point(grad_z, p, pull_back(load_point(z, p), moved_gradient(row, p), p));
   }
@@ -72,17 +71,9 @@ template <typename T>
 void equivariant_nt_xent_pack_cuda(const EquivariantPack<T>& args, cudaStream_t stream) {
   const unsigned blocks = grid_size(args.rows.shape.num_rows, kWarpsPerBlock);
   const dim3 threads(kWarpSize, kWarpsPerBlock);
-  switch (args.convention) {
-    case Convention::kPaper:
-      equivariant_nt_xent_pack_kernel<Convention::kPaper><<<blocks, threads, 0, stream>>>(args);
-      break;
-    case Convention::kOfficial:
-      equivariant_nt_xent_pack_kernel<Convention::kOfficial><<<blocks, threads, 0, stream>>>(args);
-      break;
-    case Convention::kDirect:
-      equivariant_nt_xent_pack_kernel<Convention::kDirect><<<blocks, threads, 0, stream>>>(args);
-      break;
-  }
+  with_convention(args.convention, [&](auto convention) {
+    equivariant_nt_xent_pack_kernel<convention.value><<<blocks, threads, 0, stream>>>(args);
+  });
   check_launch("equivariant_nt_xent_pack_kernel");
 }
 
@@ -90,18 +81,9 @@ template <typename T>
 void equivariant_nt_xent_unpack_cuda(const EquivariantUnpack<T>& args, cudaStream_t stream) {
   const unsigned blocks = grid_size(args.rows.shape.num_rows, kWarpsPerBlock);
   const dim3 threads(kWarpSize, kWarpsPerBlock);
-  switch (args.convention) {
-    case Convention::kPaper:
-      equivariant_nt_xent_unpack_kernel<Convention::kPaper><<<blocks, threads, 0, stream>>>(args);
-      break;
-    case Convention::kOfficial:
-      equivariant_nt_xent_unpack_kernel<Convention::kOfficial>
-          <<<blocks, threads, 0, stream>>>(args);
-      break;
-    case Convention::kDirect:
-      equivariant_nt_xent_unpack_kernel<Convention::kDirect><<<blocks, threads, 0, stream>>>(args);
-      break;
-  }
+  with_convention(args.convention, [&](auto convention) {
+    equivariant_nt_xent_unpack_kernel<convention.value><<<blocks, threads, 0, stream>>>(args);
+  });
   check_launch("equivariant_nt_xent_unpack_kernel");
 }
 

@@ -22,6 +22,7 @@ struct Inputs {
 Inputs check_latent_affine(const at::Tensor& latent, const at::Tensor& affine,
                            std::string_view convention) {
   check_shape(kOp, "latent", latent, "(B,P,2)", {-1, -1, 2});
+  check_latent_length(kOp, "latent", latent);
   check_dtype(kOp, "latent", latent, {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16});
   check_shape(kOp, "affine", affine, "(B,2,3) with the latent's B", {latent.size(0), 2, 3});
   check_dtype(kOp, "affine", affine, {accumulate_dtype(latent.scalar_type())});

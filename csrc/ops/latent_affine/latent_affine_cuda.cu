@@ -17,7 +17,7 @@ constexpr int kWarpsPerBlock = 8;
 template <Convention C, typename T>
 __device__ __forceinline__ LatentStatistics<C, acc_t<T>> gather(const T* latent,
                                                                 int64_t num_points) {
-  LatentStatistics<C, acc_t<T>> statistics;
+  LatentStatistics<C, acc_t<T>> statistics(threadIdx.x);
   for (int64_t p = threadIdx.x; p < num_points; p += kWarpSize)
     statistics.absorb(load_point(latent, p), p);
   merge_warp(statistics);
@@ -51,8 +51,7 @@ __global__ void __launch_bounds__(kWarpSize* kWarpsPerBlock)
     LatentPullBack<C, acc_t<T>> pull_back{statistics.map(args.affine + i * 6, P), statistics};
     for (int64_t p = threadIdx.x; p < P; p += kWarpSize)
       pull_back.absorb(load_point(latent, p), load_point(grad_out, p));
-    pull_back.sum = {warp_sum(pull_back.sum.x), warp_sum(pull_back.sum.y)};
-    pull_back.radial = warp_sum(pull_back.radial);
+    merge_warp(pull_back.sums);
     for (int64_t p = threadIdx.x; p < P; p += kWarpSize)
       store_point(grad_latent, p, pull_back(load_point(latent, p), load_point(grad_out, p), p));
   }
@@ -65,17 +64,9 @@ void latent_affine_forward_cuda(const LatentAffineForward<T>& args, cudaStream_t
   if (args.num_samples == 0 || args.num_points == 0) return;
   const unsigned blocks = grid_size(args.num_samples, kWarpsPerBlock);
   const dim3 threads(kWarpSize, kWarpsPerBlock);
-  switch (args.convention) {
-    case Convention::kPaper:
-      latent_affine_forward_kernel<Convention::kPaper><<<blocks, threads, 0, stream>>>(args);
-      break;
-    case Convention::kOfficial:
-      latent_affine_forward_kernel<Convention::kOfficial><<<blocks, threads, 0, stream>>>(args);
-      break;
-    case Convention::kDirect:
-      latent_affine_forward_kernel<Convention::kDirect><<<blocks, threads, 0, stream>>>(args);
-      break;
-  }
+  with_convention(args.convention, [&](auto convention) {
+    latent_affine_forward_kernel<convention.value><<<blocks, threads, 0, stream>>>(args);
+  });
   check_launch("latent_affine_forward_kernel");
 }
 
@@ -84,17 +75,9 @@ void latent_affine_backward_cuda(const LatentAffineBackward<T>& args, cudaStream
   if (args.num_samples == 0 || args.num_points == 0) return;
   const unsigned blocks = grid_size(args.num_samples, kWarpsPerBlock);
   const dim3 threads(kWarpSize, kWarpsPerBlock);
-  switch (args.convention) {
-    case Convention::kPaper:
-      latent_affine_backward_kernel<Convention::kPaper><<<blocks, threads, 0, stream>>>(args);
-      break;
-    case Convention::kOfficial:
-      latent_affine_backward_kernel<Convention::kOfficial><<<blocks, threads, 0, stream>>>(args);
-      break;
-    case Convention::kDirect:
-      latent_affine_backward_kernel<Convention::kDirect><<<blocks, threads, 0, stream>>>(args);
-      break;
-  }
+  with_convention(args.convention, [&](auto convention) {
+    latent_affine_backward_kernel<convention.value><<<blocks, threads, 0, stream>>>(args);
+  });
   check_launch("latent_affine_backward_kernel");
 }
 

@@ -7,6 +7,8 @@
 //   direct    gain 1,      shift v,                                        c = 0
 //
 // B = A^-1; `official` takes R^-1, the rotation in A alone. Flat indices: 2p for x, 2p+1 for y.
+//
+// T is float or double, or Lanes of them (one point a lane); the map is made from numbers.
 #pragma once
 
 #include "../../common/vec.h"
@@ -26,32 +28,43 @@ PYHANDPOSE_HD void store_point(T* row, int64_t point, Vec2<acc_t<T>> value) {
 }
 
 // Largest and smallest number seen and where; a tie goes to the lowest index, NaN wins over all.
+// Before any was seen they are beyond all numbers, at the index of the first that will be.
 template <typename T>
 struct Range {
-  T max = -static_cast<T>(__builtin_inff()), min = static_cast<T>(__builtin_inff());
-  int64_t argmax = INT64_MAX, argmin = INT64_MAX;
+  T max, min;
+  index_t<T> argmax, argmin;
 
-  PYHANDPOSE_HD void absorb(T value, int64_t index) { merge({value, value, index, index}); }
+  Range() = default;
+  PYHANDPOSE_HD explicit Range(index_t<T> first)
+      : max(T(-__builtin_inff())), min(T(__builtin_inff())), argmax(first), argmin(first) {}
+
+  // In ascending order of the index.
+  PYHANDPOSE_HD void absorb(T value, index_t<T> index) {
+    const mask_t<T> above = (max == max) & !(value <= max);  // NaN is not <= anything
+    const mask_t<T> below = (min == min) & !(value >= min);
+    max = select(above, value, max);
+    argmax = select(above, index, argmax);
+    min = select(below, value, min);
+    argmin = select(below, index, argmin);
+  }
 
   PYHANDPOSE_HD void merge(const Range& other) {
-    if (wins(other.max > max, other.max, other.argmax, max, argmax)) {
-      max = other.max;
-      argmax = other.argmax;
-    }
-    if (wins(other.min < min, other.min, other.argmin, min, argmin)) {
-      min = other.min;
-      argmin = other.argmin;
-    }
+    const mask_t<T> above = wins(other.max > max, other.max, other.argmax, max, argmax);
+    const mask_t<T> below = wins(other.min < min, other.min, other.argmin, min, argmin);
+    max = select(above, other.max, max);
+    argmax = select(above, other.argmax, argmax);
+    min = select(below, other.min, min);
+    argmin = select(below, other.argmin, argmin);
   }
 
   PYHANDPOSE_HD T extent() const { return max - min; }
 
  private:
-  PYHANDPOSE_HD static bool wins(bool beyond, T theirs, int64_t their_index, T ours,
-                                 int64_t our_index) {
-    const bool theirs_nan = theirs != theirs, ours_nan = ours != ours;
-    const bool tie = theirs == ours || (theirs_nan && ours_nan);
-    return beyond || (theirs_nan && !ours_nan) || (tie && their_index < our_index);
+  PYHANDPOSE_HD static mask_t<T> wins(mask_t<T> beyond, T theirs, index_t<T> their_index, T ours,
+                                      index_t<T> our_index) {
+    const mask_t<T> theirs_nan = !(theirs == theirs), ours_nan = !(ours == ours);
+    const mask_t<T> tie = (theirs == ours) | (theirs_nan & ours_nan);
+    return beyond | (theirs_nan & !ours_nan) | (tie & (their_index < our_index));
   }
 };
 
@@ -94,12 +107,15 @@ PYHANDPOSE_HD Mat2<T> inverse_rotation_or_nan(const T* affine) {
   return {c / norm, -s / norm, s / norm, c / norm};
 }
 
+// Of the points that are absorbed, in ascending order from `first` on.
 template <Convention C, typename T>
 struct LatentStatistics;
 
 template <typename T>
 struct LatentStatistics<Convention::kDirect, T> {
-  PYHANDPOSE_HD void absorb(Vec2<T>, int64_t) {}
+  LatentStatistics() = default;
+  PYHANDPOSE_HD explicit LatentStatistics(index_t<T>) {}
+  PYHANDPOSE_HD void absorb(Vec2<T>, index_t<T>) {}
   PYHANDPOSE_HD void merge(const LatentStatistics&) {}
   PYHANDPOSE_HD LatentMap<T> map(const T* affine, int64_t) const {
     const Vec2<T> v{affine[2], affine[5]};
@@ -111,9 +127,12 @@ template <typename T>
 struct LatentStatistics<Convention::kPaper, T> {
   Range<T> range;
 
-  PYHANDPOSE_HD void absorb(Vec2<T> z, int64_t point) {
-    range.absorb(z.x, 2 * point);
-    range.absorb(z.y, 2 * point + 1);
+  LatentStatistics() = default;
+  PYHANDPOSE_HD explicit LatentStatistics(index_t<T> first) : range(first + first) {}
+
+  PYHANDPOSE_HD void absorb(Vec2<T> z, index_t<T> point) {
+    range.absorb(z.x, point + point);
+    range.absorb(z.y, point + point + index_t<T>(1));
   }
   PYHANDPOSE_HD void merge(const LatentStatistics& other) { range.merge(other.range); }
   PYHANDPOSE_HD LatentMap<T> map(const T* affine, int64_t) const {
@@ -125,10 +144,14 @@ struct LatentStatistics<Convention::kPaper, T> {
 template <typename T>
 struct LatentStatistics<Convention::kOfficial, T> {
   Range<T> range_x, range_y;
-  Vec2<T> sum{T(0), T(0)};
-  T sum_squares = T(0);
+  Vec2<T> sum;
+  T sum_squares;
 
-  PYHANDPOSE_HD void absorb(Vec2<T> z, int64_t point) {
+  LatentStatistics() = default;
+  PYHANDPOSE_HD explicit LatentStatistics(index_t<T> first)
+      : range_x(first), range_y(first), sum{T(0), T(0)}, sum_squares(T(0)) {}
+
+  PYHANDPOSE_HD void absorb(Vec2<T> z, index_t<T> point) {
     range_x.absorb(z.x, point);
     range_y.absorb(z.y, point);
     sum = sum + z;
@@ -157,32 +180,43 @@ struct LatentStatistics<Convention::kOfficial, T> {
 //       gz[argmax] -= v.H,  gz[argmin] += v.H                                     (paper)
 //   y = z / |z| with |z| differentiated:  gz_p = (h_p - y_p sum <y,h>) / |z|      (official)
 //   |z| <= 1e-12: zero gradient                                                   (official)
+template <typename T>
+struct PullBackSums {
+  Vec2<T> h;  // H
+  T radial;   // sum <y,h>
+
+  PYHANDPOSE_HD void merge(const PullBackSums& other) {
+    h = h + other.h;
+    radial += other.radial;
+  }
+};
+
 template <Convention C, typename T>
 struct LatentPullBack {
+  static constexpr bool kSums = C != Convention::kDirect;  // whether absorb has anything to do
+
   LatentMap<T> map;
-  LatentStatistics<C, T> statistics;
-  Vec2<T> sum{T(0), T(0)};  // H
-  T radial = T(0);          // sum <y,h>
+  [[no_unique_address]] LatentStatistics<C, T> statistics;
+  PullBackSums<T> sums{{T(0), T(0)}, T(0)};
 
   PYHANDPOSE_HD void absorb(Vec2<T> z, Vec2<T> g) {
     const Vec2<T> h = transpose(map.B) * g;
-    sum = sum + h;
-    radial += map.gain * dot(z, h);
+    if constexpr (kSums) sums.h = sums.h + h;
+    if constexpr (C == Convention::kOfficial) sums.radial += map.gain * dot(z, h);
   }
 
-  PYHANDPOSE_HD Vec2<T> operator()(Vec2<T> z, Vec2<T> g, int64_t point) const {
+  PYHANDPOSE_HD Vec2<T> operator()(Vec2<T> z, Vec2<T> g, index_t<T> point) const {
     Vec2<T> gz = transpose(map.B) * g;
     if constexpr (C == Convention::kPaper) {
-      const T along = dot(map.v, sum);
+      const T along = dot(map.v, sums.h);
       const Range<T>& range = statistics.range;
-      if (range.argmax == 2 * point) gz.x -= along;
-      if (range.argmax == 2 * point + 1) gz.y -= along;
-      if (range.argmin == 2 * point) gz.x += along;
-      if (range.argmin == 2 * point + 1) gz.y += along;
+      const index_t<T> x = point + point, y = x + index_t<T>(1);
+      gz.x = gz.x - select(range.argmax == x, along, T(0)) + select(range.argmin == x, along, T(0));
+      gz.y = gz.y - select(range.argmax == y, along, T(0)) + select(range.argmin == y, along, T(0));
     }
     if constexpr (C == Convention::kOfficial) {
-      if (statistics.sum_squares <= T(1e-24)) return {T(0), T(0)};
-      gz = map.gain * (gz - (radial * map.gain) * z);
+      gz = map.gain * (gz - (sums.radial * map.gain) * z);
+      gz = select(statistics.sum_squares <= T(1e-24), {T(0), T(0)}, gz);
     }
     return gz;
   }

@@ -55,27 +55,6 @@ struct WarpRows {
   }
 };
 
-template <typename T>
-__device__ __forceinline__ Vec3<T> load_vector(const T* row, int64_t n) {
-  return {row[3 * n], row[3 * n + 1], row[3 * n + 2]};
-}
-template <typename T>
-__device__ __forceinline__ void store_vector(T* row, int64_t n, Vec3<T> value) {
-  row[3 * n] = value.x;
-  row[3 * n + 1] = value.y;
-  row[3 * n + 2] = value.z;
-}
-template <typename T>
-__device__ __forceinline__ Mat3<T> load_matrix(const T* row) {
-  return {{row[0], row[3], row[6]}, {row[1], row[4], row[7]}, {row[2], row[5], row[8]}};
-}
-template <typename T>
-__device__ __forceinline__ void store_matrix(T* row, const Mat3<T>& m) {
-  store_vector(row, 0, {m.x.x, m.y.x, m.z.x});
-  store_vector(row, 1, {m.x.y, m.y.y, m.z.y});
-  store_vector(row, 2, {m.x.z, m.y.z, m.z.z});
-}
-
 template <typename T, bool Weighted>
 struct ThreadPoints {
   using Number = T;

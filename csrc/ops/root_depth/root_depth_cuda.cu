@@ -43,16 +43,15 @@ struct SampleRange {
   }
 };
 
-template <typename T>
-__device__ __forceinline__ Vec3<T> load_joint(const T* row, int64_t j) {
-  return {row[3 * j], row[3 * j + 1], row[3 * j + 2]};
+__device__ __forceinline__ bool any_in_sample(bool value) {
+  return sample_sum<int32_t>(value ? 1 : 0) != 0;
 }
 
 template <typename T>
-__device__ __forceinline__ void store_joint(T* row, int64_t j, Vec3<T> value) {
-  row[3 * j] = value.x;
-  row[3 * j + 1] = value.y;
-  row[3 * j + 2] = value.z;
+__device__ __forceinline__ LiftedSample<T> lifted_sample(const RootDepthInputs<T>& in, int64_t i) {
+  const T* joints = in.joints_25d + i * in.num_joints * 3;
+  return {load_matrix(in.intrinsics + i * in.intrinsics_stride), load_vector(joints, in.bone_n),
+          load_vector(joints, in.bone_m), in.scale == nullptr ? T(1) : in.scale[i], in.mode};
 }
 
 template <typename T>
@@ -63,29 +62,29 @@ __global__ void __launch_bounds__(kLanes* kSamplesPerBlock)
   for (int64_t base = range.first(); base < args.in.num_samples; base += range.step()) {
     const int64_t i = range.sample(base);
     const T* from = args.in.joints_25d + i * J * 3;
-    const LiftedSample<T> sample(args.in, i);
-    JointCensus census;
+    const LiftedSample<T> sample = lifted_sample(args.in, i);
+    JointCensus<T> census;
     for (int64_t j = threadIdx.x; j < J; j += kLanes) {
-      const Vec3<T> uvz = load_joint(from, j);
+      const Vec3<T> uvz = load_vector(from, j);
       census.absorb(sample.K.ray(uvz.x, uvz.y), uvz.z, sample.roots);
     }
-    census.broken = sample_sum(census.broken);
-    census.behind = sample_sum(census.behind);
-    census.other_behind = sample_sum(census.other_behind);
+    census.broken = any_in_sample(census.broken);
+    census.behind = any_in_sample(census.behind);
+    census.other_behind = any_in_sample(census.other_behind);
     if (!range.inside(base)) continue;
-    const SampleVerdict verdict = judge(sample, census, args.in.mode);
+    const SampleVerdict<T> verdict = judge(sample, census, args.in.mode);
     const T nan = quiet_nan<T>();
     T* to = args.joints + i * J * 3;
     for (int64_t j = threadIdx.x; j < J; j += kLanes) {
-      const Vec3<T> uvz = load_joint(from, j);
-      store_joint(to, j,
-                  verdict.refused ? Vec3<T>{nan, nan, nan}
-                                  : sample.lift(sample.K.ray(uvz.x, uvz.y), uvz.z));
+      const Vec3<T> uvz = load_vector(from, j);
+      store_vector(to, j,
+                   verdict.refused ? Vec3<T>{nan, nan, nan}
+                                   : sample.lift(sample.K.ray(uvz.x, uvz.y), uvz.z));
     }
     if (threadIdx.x == 0) {
       args.depth[i] = verdict.refused ? nan : sample.roots.depth;
       args.other_depth[i] = verdict.refused ? nan : sample.roots.other;
-      args.status[i] = verdict.status;
+      args.status[i] = static_cast<int8_t>(verdict.status);
     }
   }
 }
@@ -108,35 +107,33 @@ __global__ void __launch_bounds__(kLanes* kSamplesPerBlock)
   const SampleRange range{args.in.num_samples};
   for (int64_t base = range.first(); base < args.in.num_samples; base += range.step()) {
     const int64_t i = range.sample(base);
-    const bool refused = args.depth[i] != args.depth[i];
     const T* from = args.in.joints_25d + i * J * 3;
-    const LiftedSample<T> sample(args.in, i);
+    const LiftedSample<T> sample = lifted_sample(args.in, i);
     T* to = args.grad_joints_25d == nullptr ? nullptr : args.grad_joints_25d + i * J * 3;
-    LiftPullBack<T> pull_back;
+    LiftPullBack<T> pull_back(args.depth[i] != args.depth[i]);
     for (int64_t j = threadIdx.x; j < J; j += kLanes) {
       Vec3<T> own{T(0), T(0), T(0)};
       if (args.grad_joints != nullptr) {
-        const Vec3<T> uvz = load_joint(from, j);
+        const Vec3<T> uvz = load_vector(from, j);
         own = pull_back.absorb(sample, sample.K.ray(uvz.x, uvz.y), uvz.z,
-                               load_joint(args.grad_joints + i * J * 3, j));
+                               load_vector(args.grad_joints + i * J * 3, j));
       }
-      if (refused) own = {T(0), T(0), T(0)};
-      if (to != nullptr && range.inside(base)) store_joint(to, j, own);
+      if (to != nullptr && range.inside(base)) store_vector(to, j, own);
     }
     merge_lanes(pull_back);
     if (!range.inside(base)) continue;
     if (args.grad_depth != nullptr) pull_back.depth += args.grad_depth[i];
     Vec3<T> at_n, at_m;
     pull_back.absorb_bone(sample, args.in.mode, &at_n, &at_m);
-    if (to != nullptr && !refused) {  // by the lanes that stored these two joints before
+    if (to != nullptr) {  // by the lanes that stored these two joints before
       const int64_t n = args.in.bone_n, m = args.in.bone_m;
-      if (threadIdx.x == n % kLanes) store_joint(to, n, load_joint(to, n) + at_n);
-      if (threadIdx.x == m % kLanes) store_joint(to, m, load_joint(to, m) + at_m);
+      if (threadIdx.x == n % kLanes) store_vector(to, n, load_vector(to, n) + at_n);
+      if (threadIdx.x == m % kLanes) store_vector(to, m, load_vector(to, m) + at_m);
     }
     if (threadIdx.x == 0) {
-      if (refused) pull_back = LiftPullBack<T>{};
-      if (args.grad_intrinsics != nullptr) pull_back.K.write(args.grad_intrinsics + 9 * i);
-      if (args.grad_scale != nullptr) args.grad_scale[i] = pull_back.scale;
+      if (args.grad_intrinsics != nullptr)
+        store_matrix(args.grad_intrinsics + 9 * i, pull_back.grad_intrinsics());
+      if (args.grad_scale != nullptr) args.grad_scale[i] = pull_back.grad_scale();
     }
   }
 }

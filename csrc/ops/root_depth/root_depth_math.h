@@ -7,32 +7,29 @@
 //   J_j = s (Z + z_j) (X_j, Y_j, 1)
 //
 // Backward: dZ = G_d . dd + G_e . de + G_dz ddz (DepthSlope), everything else is the product rule.
+//
+// T is float or double, or Lanes of them (one sample a lane): nothing branches on a number.
 #pragma once
 
-#include "../../common/vec.h"
+#include "../../common/mat3.h"
 #include "root_depth.h"
 
 namespace pyhandpose {
-
-template <typename T>
-PYHANDPOSE_HD T cross(Vec2<T> a, Vec2<T> b) {
-  return a.x * b.y - a.y * b.x;
-}
 
 // K = (fx, skew, cx; 0, fy, cy; 0, 0, 1) and its inverse in closed form.
 template <typename T>
 struct Intrinsics {
   T skew, cx, cy, inv_fx, inv_fy;
-  bool usable;  // of that form, finite focal lengths (a zero one shows in the rays)
+  mask_t<T> usable;  // of that form, finite focal lengths (a zero one shows in the rays)
 
-  PYHANDPOSE_HD explicit Intrinsics(const T* K)
-      : skew(K[1]),
-        cx(K[2]),
-        cy(K[5]),
-        inv_fx(T(1) / K[0]),
-        inv_fy(T(1) / K[4]),
-        usable(is_finite(K[0]) && is_finite(K[4]) && K[3] == T(0) && K[6] == T(0) && K[7] == T(0) &&
-               K[8] == T(1)) {}
+  PYHANDPOSE_HD explicit Intrinsics(const Mat3<T>& K)
+      : skew(K.y.x),
+        cx(K.z.x),
+        cy(K.z.y),
+        inv_fx(T(1) / K.x.x),
+        inv_fy(T(1) / K.y.y),
+        usable(is_finite(K.x.x) & is_finite(K.y.y) & (K.x.y == T(0)) & (K.x.z == T(0)) &
+               (K.y.z == T(0)) & (K.z.z == T(1))) {}
 
   // From a difference of image points to the difference of their rays.
   PYHANDPOSE_HD Vec2<T> direction(T du, T dv) const {
@@ -61,14 +58,8 @@ struct IntrinsicsGradient {
     fy -= guv.y * x.y;
     cy -= guv.y;
   }
-  PYHANDPOSE_HD void write(T* grad_K) const {
-    grad_K[0] = fx;
-    grad_K[1] = skew;
-    grad_K[2] = cx;
-    grad_K[3] = T(0);
-    grad_K[4] = fy;
-    grad_K[5] = cy;
-    grad_K[6] = grad_K[7] = grad_K[8] = T(0);
+  PYHANDPOSE_HD Mat3<T> matrix() const {
+    return {{fx, T(0), T(0)}, {skew, fy, T(0)}, {cx, cy, T(0)}};
   }
 };
 
@@ -78,19 +69,20 @@ struct ReferenceBone {
   T z_n, z_m, dz;
 
   // The ray difference is taken in pixels, where it is exact, and e without subtracting products.
-  PYHANDPOSE_HD ReferenceBone(const Intrinsics<T>& K, const T* n, const T* m)
-      : x_n(K.ray(n[0], n[1])),
-        x_m(K.ray(m[0], m[1])),
-        d(K.direction(n[0] - m[0], n[1] - m[1])),
-        z_n(n[2]),
-        z_m(m[2]),
-        dz(n[2] - m[2]) {
+  PYHANDPOSE_HD ReferenceBone(const Intrinsics<T>& K, Vec3<T> n, Vec3<T> m)
+      : x_n(K.ray(n.x, n.y)),
+        x_m(K.ray(m.x, m.y)),
+        d(K.direction(n.x - m.x, n.y - m.y)),
+        z_n(n.z),
+        z_m(m.z),
+        dz(n.z - m.z) {
     e = z_n * d + dz * x_m;
   }
 
   // The rays agree to within their rounding: the bone says nothing of the depth.
-  PYHANDPOSE_HD bool undetermined() const {
-    const T tolerance = T(4) * Epsilon<T>::value * Epsilon<T>::value;
+  PYHANDPOSE_HD mask_t<T> undetermined() const {
+    constexpr element_t<T> kEpsilon = Epsilon<element_t<T>>::value;
+    const T tolerance = T(4 * kEpsilon * kEpsilon);
     return !(dot(d, d) > tolerance * (T(2) + dot(x_n, x_n) + dot(x_m, x_m)));
   }
 };
@@ -98,7 +90,7 @@ struct ReferenceBone {
 template <typename T>
 struct DepthRoots {
   T depth, other;  // Z+ and Z-, bone lengths
-  bool clamped;
+  mask_t<T> clamped;
 };
 
 // Derivatives of Z+ by d, e and dz.
@@ -115,16 +107,19 @@ PYHANDPOSE_HD T quarter_discriminant(const ReferenceBone<T>& bone) {
   return dot(bone.d, bone.d) * ((T(1) - bone.dz) * (T(1) + bone.dz)) - slant * slant;
 }
 
+// q = |t| + h, so that nothing cancels; where clamped h = 0, and both roots are -t/a.
 template <typename T>
 PYHANDPOSE_HD DepthRoots<T> stable_roots(const ReferenceBone<T>& bone) {
   const T a = dot(bone.d, bone.d), t = dot(bone.d, bone.e);
   const T quarter = quarter_discriminant(bone);
-  if (!(quarter > T(0))) return {-t / a, -t / a, true};
-  const T h = square_root(quarter);
+  const mask_t<T> clamped = !(quarter > T(0)), negative = t < T(0);
+  const T q = absolute(t) + square_root(select(clamped, T(0), quarter));
   const T c = dot(bone.e, bone.e) - (T(1) - bone.dz) * (T(1) + bone.dz);
-  const T larger = t < T(0) ? (h - t) / a : -c / (t + h);
-  const T smaller = t < T(0) ? c / (h - t) : -(t + h) / a;
-  return {larger, smaller > larger ? larger : smaller, false};  // rounding may swap a near pair
+  const T by_a = select(negative, q / a, -q / a);
+  const T by_c = select(clamped, by_a, select(negative, c / q, -c / q));
+  const T larger = select(negative, by_a, by_c), smaller = select(negative, by_c, by_a);
+  // rounding may swap a near pair
+  return {larger, select(smaller > larger, larger, smaller), clamped};
 }
 
 // F = |Z d + e|^2 + dz^2 - 1 = 0 with beta = Z d + e and dF/dZ = 2 beta.d = 2 h; where the
@@ -132,20 +127,19 @@ PYHANDPOSE_HD DepthRoots<T> stable_roots(const ReferenceBone<T>& bone) {
 template <typename T>
 PYHANDPOSE_HD DepthSlope<T> stable_slope(const ReferenceBone<T>& bone, const DepthRoots<T>& roots) {
   const T Z = roots.depth;
-  if (roots.clamped) {
-    const T r = T(-1) / dot(bone.d, bone.d);
-    return {r * (bone.e + (T(2) * Z) * bone.d), r * bone.d, T(0)};
-  }
-  const T r = T(-1) / square_root(quarter_discriminant(bone));
-  const Vec2<T> slope = r * (Z * bone.d + bone.e);
-  return {Z * slope, slope, r * bone.dz};
+  const T quarter = select(roots.clamped, T(0), quarter_discriminant(bone));
+  const T r = T(-1) / select(roots.clamped, dot(bone.d, bone.d), square_root(quarter));
+  const Vec2<T> beta = Z * bone.d + bone.e;
+  const Vec2<T> by_d = select(roots.clamped, beta + Z * bone.d, Z * beta);
+  const Vec2<T> by_e = select(roots.clamped, bone.d, beta);
+  return {r * by_d, r * by_e, select(roots.clamped, T(0), r * bone.dz)};
 }
 
 // Published: Z = (-b +- sqrt(D)) / (2 A) with D = max(b^2 - 4ac, floor), A = max(a, floor).
 template <typename T>
 struct PublishedQuadratic {
   T a, b, c, A, D, root;
-  bool clamped_a, clamped_disc;
+  mask_t<T> clamped_a, clamped_disc;
 
   PYHANDPOSE_HD PublishedQuadratic(const ReferenceBone<T>& bone, T floor)
       : a(dot(bone.d, bone.d)),
@@ -154,17 +148,19 @@ struct PublishedQuadratic {
     const T disc = b * b - T(4) * a * c;
     clamped_a = a < floor;
     clamped_disc = disc < floor;
-    A = clamped_a ? floor : a;
-    D = clamped_disc ? floor : disc;
+    A = select(clamped_a, floor, a);
+    D = select(clamped_disc, floor, disc);
     root = square_root(D);
   }
   PYHANDPOSE_HD DepthRoots<T> roots() const {
-    return {(root - b) / (T(2) * A), -(root + b) / (T(2) * A), clamped_a || clamped_disc};
+    const mask_t<T> clamped = clamped_a | clamped_disc;
+    return {(root - b) / (T(2) * A), -(root + b) / (T(2) * A), clamped};
   }
   // A clamped quantity is a constant.
   PYHANDPOSE_HD DepthSlope<T> slope(const ReferenceBone<T>& bone) const {
-    const T by_disc = clamped_disc ? T(0) : T(1) / (T(4) * A * root);
-    const T by_a = -T(4) * c * by_disc - (clamped_a ? T(0) : (root - b) / (T(2) * A * A));
+    const T by_disc = select(clamped_disc, T(0), T(1) / (T(4) * A * root));
+    const T by_A = select(clamped_a, T(0), (root - b) / (T(2) * A * A));
+    const T by_a = -T(4) * c * by_disc - by_A;
     const T by_b = T(2) * b * by_disc - T(1) / (T(2) * A);
     const T by_c = -T(4) * a * by_disc;
     return {(T(2) * by_a) * bone.d + (T(2) * by_b) * bone.e,
@@ -181,11 +177,11 @@ PYHANDPOSE_HD DepthRoots<T> depth_roots(const ReferenceBone<T>& bone, RootDepthM
   if (mode == RootDepthMode::kPublishedData)
     return PublishedQuadratic<T>(bone, T(kDataFloor)).roots();
   DepthRoots<T> roots = PublishedQuadratic<T>(bone, T(kModelFloor)).roots();
-  const T limit = roots.depth < T(kModelNearest)    ? T(kModelNearest)
-                  : roots.depth > T(kModelFarthest) ? T(kModelFarthest)
-                                                    : roots.depth;
-  roots.clamped = roots.clamped || limit != roots.depth;
-  return {limit, roots.other > limit ? limit : roots.other, roots.clamped};
+  const T nearest = T(kModelNearest), farthest = T(kModelFarthest);
+  const T limit =
+      select(roots.depth < nearest, nearest, select(roots.depth > farthest, farthest, roots.depth));
+  const mask_t<T> clamped = roots.clamped | !(limit == roots.depth);
+  return {limit, select(roots.other > limit, limit, roots.other), clamped};
 }
 
 template <typename T>
@@ -204,12 +200,10 @@ struct LiftedSample {
   DepthRoots<T> roots;
   T scale;
 
-  PYHANDPOSE_HD LiftedSample(const RootDepthInputs<T>& in, int64_t sample)
-      : K(in.intrinsics + sample * in.intrinsics_stride),
-        bone(K, in.joints_25d + (sample * in.num_joints + in.bone_n) * 3,
-             in.joints_25d + (sample * in.num_joints + in.bone_m) * 3),
-        roots(depth_roots(bone, in.mode)),
-        scale(in.scale == nullptr ? T(1) : in.scale[sample]) {}
+  // Of K, the joints n and m of the reference bone (u, v, z) and the scale.
+  PYHANDPOSE_HD LiftedSample(const Mat3<T>& matrix, Vec3<T> n, Vec3<T> m, T scale,
+                             RootDepthMode mode)
+      : K(matrix), bone(K, n, m), roots(depth_roots(bone, mode)), scale(scale) {}
 
   PYHANDPOSE_HD Vec3<T> lift(Vec2<T> x, T z) const {
     const T sW = scale * (roots.depth + z);
@@ -224,50 +218,53 @@ struct LiftedSample {
 };
 
 // What the joints of a sample say about its roots, gathered one joint after another.
+template <typename T>
 struct JointCensus {
-  int32_t broken = 0, behind = 0, other_behind = 0;
+  mask_t<T> broken{}, behind{}, other_behind{};
 
-  template <typename T>
   PYHANDPOSE_HD void absorb(Vec2<T> x, T z, const DepthRoots<T>& roots) {
-    broken += is_finite(x.x) && is_finite(x.y) && is_finite(z) ? 0 : 1;
-    behind += roots.depth + z > T(0) ? 0 : 1;
-    other_behind += roots.other + z > T(0) ? 0 : 1;
+    broken = broken | !(is_finite(x.x) & is_finite(x.y) & is_finite(z));
+    behind = behind | !(roots.depth + z > T(0));
+    other_behind = other_behind | !(roots.other + z > T(0));
   }
 };
 
+template <typename T>
 struct SampleVerdict {
-  int8_t status;  // 0 ok, 1 ambiguous, 2 clamped, 3 degenerate
-  bool refused;   // the outputs are NaN
+  T status;           // 0 ok, 1 ambiguous, 2 clamped, 3 degenerate
+  mask_t<T> refused;  // the outputs are NaN
 };
 
 template <typename T>
-PYHANDPOSE_HD SampleVerdict judge(const LiftedSample<T>& sample, const JointCensus& census,
-                                  RootDepthMode mode) {
-  const bool broken = census.broken != 0 || !sample.K.usable || !is_finite(sample.scale) ||
-                      !is_finite(sample.roots.depth) || !is_finite(sample.roots.other);
-  if (broken) return {3, true};
-  if (mode == RootDepthMode::kStable && (census.behind != 0 || sample.bone.undetermined()))
-    return {3, true};
-  if (census.behind != 0)
-    return {3, false};  // the published code goes on, and so does its gradient
-  if (sample.roots.clamped) return {2, false};
-  return {static_cast<int8_t>(census.other_behind != 0 ? 0 : 1), false};
+PYHANDPOSE_HD SampleVerdict<T> judge(const LiftedSample<T>& sample, const JointCensus<T>& census,
+                                     RootDepthMode mode) {
+  mask_t<T> refused = census.broken | !sample.K.usable | !is_finite(sample.scale) |
+                      !is_finite(sample.roots.depth) | !is_finite(sample.roots.other);
+  // The published code goes on with a joint behind the camera, and so does its gradient.
+  if (mode == RootDepthMode::kStable)
+    refused = refused | census.behind | sample.bone.undetermined();
+  const T in_front = select(sample.roots.clamped, T(2), select(census.other_behind, T(0), T(1)));
+  return {select(refused | census.behind, T(3), in_front), refused};
 }
 
 // Backward of a sample: absorb every joint (upstream g of J_j), which returns the joint's own
 // gradient of (u, v, z); then the reference bone's two joints receive what flows through the depth.
+// All are zero for a refused sample.
 template <typename T>
 struct LiftPullBack {
+  mask_t<T> refused;
   T depth = T(0);  // sum of s g.(X, Y, 1) plus the upstream gradient of Z
   T scale = T(0);  // sum of W g.(X, Y, 1)
   IntrinsicsGradient<T> K;
+
+  PYHANDPOSE_HD explicit LiftPullBack(mask_t<T> refused) : refused(refused) {}
 
   PYHANDPOSE_HD Vec3<T> absorb(const LiftedSample<T>& sample, Vec2<T> x, T z, Vec3<T> g) {
     const Vec3<T> own = sample.pull_back(x, z, g);
     depth += own.z;
     scale += (sample.roots.depth + z) * (g.x * x.x + g.y * x.y + g.z);
     K.absorb({own.x, own.y}, x);
-    return own;
+    return select(refused, zero_vector<T>(), own);
   }
 
   PYHANDPOSE_HD void absorb_bone(const LiftedSample<T>& sample, RootDepthMode mode, Vec3<T>* at_n,
@@ -278,8 +275,15 @@ struct LiftPullBack {
     const Vec2<T> guv_m = sample.K.pull_back((-depth) * (slope.d + bone.z_m * slope.e));
     K.absorb(guv_n, bone.x_n);
     K.absorb(guv_m, bone.x_m);
-    *at_n = {guv_n.x, guv_n.y, depth * (dot(slope.e, bone.x_n) + slope.dz)};
-    *at_m = {guv_m.x, guv_m.y, -depth * (dot(slope.e, bone.x_m) + slope.dz)};
+    const Vec3<T> g_n{guv_n.x, guv_n.y, depth * (dot(slope.e, bone.x_n) + slope.dz)};
+    const Vec3<T> g_m{guv_m.x, guv_m.y, -depth * (dot(slope.e, bone.x_m) + slope.dz)};
+    *at_n = select(refused, zero_vector<T>(), g_n);
+    *at_m = select(refused, zero_vector<T>(), g_m);
+  }
+
+  PYHANDPOSE_HD T grad_scale() const { return select(refused, T(0), scale); }
+  PYHANDPOSE_HD Mat3<T> grad_intrinsics() const {
+    return select(refused, zero_matrix<T>(), K.matrix());
   }
 };
 
