@@ -1,6 +1,8 @@
 # make quickstart   see PeCLR beat SimCLR and training from scratch (15 minutes on two cores)
 # make test         run the tests
 # make lint         format, lint and type checks
+# make benchmark    each op against its rivals, on the CPU (15 minutes on two cores)
+# make gpu-report   build, CUDA tests, sanitizer and benchmark on a GPU (9 minutes; no .venv: PYTHON= has torch)
 # make build        compile the extension anew after a change of the C++ or CUDA sources
 #
 # Each sets up what it needs in .venv first, pinned by constraints.txt. PYTHON= chooses the Python.
@@ -12,12 +14,18 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c const
 SOURCES := CMakeLists.txt setup.py $(shell find csrc -name '*.h' -o -name '*.cuh' -o -name '*.cpp' -o -name '*.cu')
 export OMP_WAIT_POLICY := passive
 
-.PHONY: quickstart test lint format build
+.PHONY: quickstart test benchmark gpu-report lint format build
 quickstart: $(VENV)/.built
 	$(BIN)/pyhandpose quickstart
 
 test: $(VENV)/.built $(VENV)/.test
 	$(BIN)/python -m pytest
+
+benchmark: $(VENV)/.built $(VENV)/.test
+	$(BIN)/python -m pytest benchmarks/compare_rivals.py -q -o addopts= --benchmark-quiet --called-as "make benchmark"
+
+gpu-report:
+	$(PYTHON) -m benchmarks.gpu_report
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -72,13 +72,14 @@ def test_imports_follow_the_table(package):
 
 
 @pytest.mark.parametrize("op", OPS)
-def test_an_op_is_five_files_and_four_more_of_one_stem(op):
+def test_an_op_is_five_files_and_five_more_of_one_stem(op):
     sources = {p.name for p in (ROOT / "csrc" / "ops" / op).iterdir()}
     suffixes = (".h", ".cpp", "_math.h", "_cpu.cpp", "_cuda.cu")
     assert sources == {op + suffix for suffix in suffixes}
     assert (PACKAGE / "ops" / f"{op}.py").is_file()
     assert (PACKAGE / "reference" / f"{op}.py").is_file()
     assert (ROOT / "tests" / "ops" / f"test_{op}.py").is_file()
+    assert (ROOT / "benchmarks" / "ops" / f"bench_{op}.py").is_file()
     assert (ROOT / "docs" / "maths" / f"{op}.md").is_file()
     assert f" {op}" in re.search(r"set\(OPS([^)]*)\)", (ROOT / "CMakeLists.txt").read_text())[1]
 

@@ -1,0 +1,1 @@
+"""Each op beside what a user would otherwise pick: `make benchmark`, `make gpu-report`."""
