@@ -8,7 +8,7 @@
 namespace pyhandpose::synthetic {
 
 // Change this whenever any output changes: caches of rendered samples are keyed by it.
-inline constexpr int kRendererVersion = 4;
+inline constexpr int kRendererVersion = 5;
 
 // Outputs of `count` samples of S x S pixels, in C order. Any pointer but `image` may be null.
 struct Buffers {

@@ -25,7 +25,7 @@ Vec3d random_direction(Random& random) { return random_rotation(random).y; }
 
 // Largest tilt, radians, of the arm from the picture's upright, either way; triangular, so most
 // tilt less.
-constexpr double kMaxTilt = kPi / 3;
+constexpr double kMaxTilt = kPi / 2;
 
 // The rotation about the line of sight after which `direction` points up in the picture, tilted by
 // `tilt` to the right.
@@ -72,16 +72,17 @@ Box image_box(const Scene& scene) {
   return box;
 }
 
-// A hand-centred crop: the joints' box takes up a random share of the picture, a little off its
-// centre, as in crops of hand data sets.
+// The crop of a loose detector: the joints' box takes up a random share of the picture and lies
+// anywhere that leaves a margin around it.
 void place_camera(Random& random, Scene* scene) {
   const double size = scene->size;
   const double distance = random.uniform(0.38, 0.85);
-  const double share = random.uniform(0.60, 0.80);
+  const double share = random.uniform(0.50, 0.75);
+  const double slack = (1 - share) / 2 - 0.04;
   scene->camera.center_x_px = (size - 1) / 2 + size * random.uniform(-0.03, 0.03);
   scene->camera.center_y_px = (size - 1) / 2 + size * random.uniform(-0.03, 0.03);
-  const double target_x = (size - 1) / 2 + size * random.uniform(-0.055, 0.055);
-  const double target_y = (size - 1) / 2 + size * random.uniform(-0.055, 0.055);
+  const double target_x = (size - 1) / 2 + size * random.uniform(-slack, slack);
+  const double target_y = (size - 1) / 2 + size * random.uniform(-slack, slack);
 
   Vec3d middle{0, 0, 0};
   for (const Vec3d& j : scene->skeleton.joint) middle = middle + j * (1.0 / kNumJoints);

@@ -51,9 +51,9 @@ class QuickstartConfig:
     """Test images, of another seed than the training images."""
     image_size: int = 80
     """Side of the rendered images, px. Errors in px are in these pixels."""
-    look: str = "studio"
+    look: str = "wild"
     """Look of the synthetic world."""
-    epochs: int = 20
+    epochs: int = 18
     """Passes over the images in each pre-training."""
     probe_labels: tuple[int, ...] = (64, 256)
     """Numbers of labels for the ridge probe."""

@@ -104,12 +104,16 @@ class ResidualBlock(nn.Module):
 class TinyResNet(Encoder):
     """A ten-layer ResNet for small views: 3x3 stem of stride 2, then four stages of one block.
 
-    With width w and 64 px views the stages have w, 2w, 4w, 8w channels at 32, 16, 8, 4 px.
+    With width w and 64 px views the stages have w, 2w, 4w, 8w channels at 32, 16, 8, 4 px. The last
+    map is pooled to 2 x 2 and not to one mean: a hand's position must survive, and so few channels
+    cannot carry it through a global mean as a ResNet-50's 2,048 can.
     """
+
+    GRID = 2
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
-        self.num_features = 8 * width
+        self.num_features = 8 * width * self.GRID**2
         self.conv1 = nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.layer1 = ResidualBlock(width, width, stride=1)
@@ -121,7 +125,7 @@ class TinyResNet(Encoder):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B,3,S,S) -> (B,8w), the mean over the last feature map."""
+        """(B,3,S,S) -> (B,32w), the means over the quarters of the last feature map."""
         x = F.relu(self.bn1(self.conv1(image)))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)
+        return torch.flatten(F.adaptive_avg_pool2d(x, self.GRID), 1)

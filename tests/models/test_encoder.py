@@ -4,11 +4,11 @@ import torch
 from pyhandpose.models.encoder import EncoderConfig, build_encoder
 
 
-def test_tiny_gives_eight_widths_of_features_for_any_view_size():
+def test_tiny_gives_eight_widths_for_each_quarter_of_a_view_of_any_size():
     encoder = build_encoder(EncoderConfig("tiny", width=4))
-    assert encoder.num_features == 32
+    assert encoder.num_features == 4 * 32
     for side in (32, 64, 80):
-        assert encoder(torch.randn(2, 3, side, side)).shape == (2, 32)
+        assert encoder(torch.randn(2, 3, side, side)).shape == (2, 4 * 32)
 
 
 def test_tiny_computes_the_same_in_channels_last():

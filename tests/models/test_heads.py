@@ -7,7 +7,7 @@ from pyhandpose.models.regressor import Regressor
 
 
 @pytest.mark.parametrize(
-    ("features", "hidden"), [(2048, 512), (512, 512), (128, 128)], ids=["rn50", "rn18", "tiny"]
+    ("features", "hidden"), [(2048, 512), (512, 512), (128, 128)], ids=["rn50", "rn18", "narrow"]
 )
 def test_the_projection_head_is_the_papers_at_its_widths(features, hidden):
     first, norm, _, last = Projector(features, ProjectorConfig()).layers
