@@ -76,16 +76,23 @@ Array<double> sampled_poses(uint64_t seed, const Array<int64_t>& indices) {
   return poses;
 }
 
-// Joints (21,3), m, hand frame, of person `person` in the given pose (kPoseSize angles).
-Array<double> joints_of_pose(const Array<double>& pose, uint64_t person) {
-  if (pose.size() != kPoseSize) {
-    throw std::invalid_argument("synthetic_joints: pose must hold " + std::to_string(kPoseSize) +
-                                " angles, got " + std::to_string(pose.size()));
+// kPoseSize angles, rad.
+Pose parse_pose(const char* caller, const Array<double>& angles) {
+  if (angles.size() != kPoseSize) {
+    throw std::invalid_argument(std::string(caller) + ": pose must hold " +
+                                std::to_string(kPoseSize) + " angles, got " +
+                                std::to_string(angles.size()));
   }
-  Pose angles;
-  std::copy(pose.data(), pose.data() + kPoseSize, angles.begin());
+  Pose pose;
+  std::copy(angles.data(), angles.data() + kPoseSize, pose.begin());
+  return pose;
+}
+
+// Joints (21,3), m, hand frame, of person `person` in the given pose (kPoseSize angles).
+Array<double> joints_of_pose(const Array<double>& angles, uint64_t person) {
+  const Pose pose = parse_pose("synthetic_joints", angles);
   Random random(person, 0, Stream::kProportions);
-  const Skeleton skeleton = forward_kinematics(sample_proportions(random), angles);
+  const Skeleton skeleton = forward_kinematics(sample_proportions(random), pose);
   Array<double> joints({py::ssize_t{kNumJoints}, py::ssize_t{3}});
   for (int j = 0; j < kNumJoints; ++j) {
     const Vec3d& p = skeleton.joint[j];
@@ -116,11 +123,11 @@ py::dict archetypes() {
   return poses;
 }
 
-double penetration(const Array<double>& pose, uint64_t person) {
-  Pose angles;
-  std::copy(pose.data(), pose.data() + kPoseSize, angles.begin());
+// Deepest overlap, m, of the flesh of person `person` in the given pose (kPoseSize angles).
+double penetration(const Array<double>& angles, uint64_t person) {
+  const Pose pose = parse_pose("synthetic_penetration", angles);
   Random random(person, 0, Stream::kProportions);
-  return self_penetration(sample_proportions(random), angles);
+  return self_penetration(sample_proportions(random), pose);
 }
 
 }  // namespace
