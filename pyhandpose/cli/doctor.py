@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import json
 import os
 import platform
@@ -19,15 +18,17 @@ from typing import Literal
 Level = Literal["ok", "note", "fault"]
 
 PYTHON_LAYER = {
-    "torchvision": "reading images and torchvision's encoders",
+    "numpy": "everything but the ops",
+    "PIL": "reading and writing images",
+    "torchvision": "timm",
     "timm": "ResNet encoders",
-    "scipy": "evaluation",
     "safetensors": "checkpoints",
     "tyro": "every command but this one",
     "tqdm": "progress bars",
     "matplotlib": "plots and overlays",
 }
-EXTRAS = {"tensorboard": "training curves in TensorBoard (pip install 'pyhandpose[tensorboard]')"}
+DISTRIBUTIONS = {"PIL": "pillow"}
+"""What pip calls a package that is imported under another name."""
 
 
 @dataclass(frozen=True)
@@ -126,23 +127,21 @@ def ops_that_fail() -> list[Finding]:
 def packages() -> list[Finding]:
     """What the Python layer needs beyond torch, each imported for real."""
     findings = []
-    for name, purpose in PYTHON_LAYER.items():
+    for module, purpose in PYTHON_LAYER.items():
+        name = DISTRIBUTIONS.get(module, module)
         try:
-            importlib.import_module(name)
+            importlib.import_module(module)
             findings.append(Finding(name, "ok", version(name)))
         except PackageNotFoundError:
             findings.append(Finding(name, "ok", "installed, of unknown version"))
         except ModuleNotFoundError as error:
-            if error.name != name:
+            if error.name != module:
                 findings.append(broken(name, purpose, error))
                 continue
             text = f"missing: needed for {purpose}"
             findings.append(Finding(name, "fault", text, f"pip install {name}"))
         except Exception as error:
             findings.append(broken(name, purpose, error))
-    for name, purpose in EXTRAS.items():
-        if importlib.util.find_spec(name) is None:
-            findings.append(Finding(name, "note", f"not installed: optional, for {purpose}"))
     return findings
 
 
@@ -154,7 +153,8 @@ def broken(name: str, purpose: str, error: Exception) -> Finding:
             "install the torch and torchvision that belong together from one index: "
             "pip install --force-reinstall torch torchvision, then rebuild pyhandpose"
         )
-    text = f"installed but broken, needed for {purpose}: {str(error).splitlines()[0]}"
+    first_line = (str(error) or type(error).__name__).splitlines()[0]
+    text = f"installed but broken, needed for {purpose}: {first_line}"
     return Finding(name, "fault", text, remedy)
 
 

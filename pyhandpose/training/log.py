@@ -19,6 +19,7 @@ from pyhandpose.data.augment import View, denormalise
 from pyhandpose.data.registry import Dataset
 from pyhandpose.data.whole_file import write_bytes, write_json, write_text
 from pyhandpose.methods import Method
+from pyhandpose.plot.contact_sheet import contact_sheet
 from pyhandpose.training.config import TrainConfig, to_dict
 
 
@@ -83,13 +84,13 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
 
 def save_view_picture(path: Path, view: View, num_views: int, columns: int = 12) -> None:
     """A picture of augmented views, those of one image below one another."""
-    from torchvision.transforms.functional import to_pil_image
-    from torchvision.utils import make_grid
+    from PIL import Image
 
     num_images = len(view) // num_views
     columns = min(columns, num_images)
     rows = [view.image[i * num_images : i * num_images + columns] for i in range(num_views)]
-    grid = make_grid(denormalise(torch.cat(rows).float().cpu()), nrow=columns)
+    levels = 255 * denormalise(torch.cat(rows).float().cpu())  # (N,3,S,S)
+    pixels = levels.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     picture = io.BytesIO()
-    to_pil_image(grid).save(picture, format="PNG")
+    Image.fromarray(contact_sheet(pixels, columns=columns)).save(picture, format="PNG")
     write_bytes(path, picture.getvalue())

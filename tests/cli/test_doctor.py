@@ -28,6 +28,7 @@ def test_json_holds_every_finding(capsys):
             "installed but broken",
             "install the torch and torchvision that belong together",
         ),
+        (AssertionError(), "AssertionError", "belong together"),  # an error without a text
     ],
 )
 def test_a_missing_or_broken_torchvision_has_a_remedy(monkeypatch, error, text, remedy):
