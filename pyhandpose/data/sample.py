@@ -32,7 +32,7 @@ class HandBatch:
     visibility: Tensor | None = None
     """(B,21) bool: this joint is inside the image and nothing hides it, the hand included."""
     mask: Tensor | None = None
-    """(B,H,W) bool: the hand's visible pixels."""
+    """(B,H,W) bool: the hand's visible pixels (in the synthetic world, the forearm's too)."""
     depth: Tensor | None = None
     """(B,H,W) float32, m along z; 0 where there is no surface."""
     occluded: Tensor | None = None

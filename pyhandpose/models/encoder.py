@@ -21,7 +21,7 @@ class EncoderConfig:
     """"tiny" (a ten-layer ResNet for 64 px views on a CPU), "resnet18", "resnet34", "resnet50",
     "resnet101", "resnet152", or any timm model name."""
     width: int = 16
-    """Channels of the first stage of "tiny", which has 8 times as many features; other encoders
+    """Channels of the first stage of "tiny", which has 32 times as many features; other encoders
     have their own widths and ignore this."""
     pretrained: bool = False
     """Start from timm's ImageNet weights (downloaded once); "tiny" has none."""
