@@ -42,7 +42,14 @@ def main(argv: list[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"pyhandpose: unknown command {command!r}\n\n{usage()}", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"pyhandpose.cli.{command}")
+    try:
+        module = importlib.import_module(f"pyhandpose.cli.{command}")
+    except ImportError as error:  # a missing package, or an extension that does not load
+        print(
+            f"pyhandpose {command}: {error}; `pyhandpose doctor` says what to install",
+            file=sys.stderr,
+        )
+        return 2
     return int(module.main(rest))
 
 

@@ -29,6 +29,7 @@ from pyhandpose.data.photo import (
     square_crop,
 )
 from pyhandpose.data.sample import HandBatch
+from pyhandpose.data.synthetic_cache import cache_directory
 from pyhandpose.evaluation.evaluate import STATUS_WORDS, PoseEstimator, resize_view
 from pyhandpose.evaluation.metrics import MM_PER_M
 from pyhandpose.hand.camera import apply_image_affine, mirror
@@ -210,6 +211,8 @@ class Predictor:
             raise ValueError(f"Predictor: hand must be 'right' or 'left', got {hand!r}")
         if hand_scale_mm is not None and not 0 < hand_scale_mm < math.inf:
             raise ValueError(f"Predictor: hand_scale_mm must be positive, got {hand_scale_mm}")
+        if batch_size < 1:
+            raise ValueError(f"Predictor: batch_size must be at least 1, got {batch_size}")
         photos = map(read_photo, sources)
         predictions: list[Prediction] = []
         while chunk := list(islice(photos, batch_size)):
@@ -277,9 +280,8 @@ class Predictor:
 
 
 def default_checkpoint() -> Path:
-    """Where ``pyhandpose quickstart`` leaves its model: ``$PYHANDPOSE_CACHE/quickstart/model``."""
-    cache = os.environ.get("PYHANDPOSE_CACHE") or "~/.cache/pyhandpose"
-    return Path(cache).expanduser() / "quickstart" / "model"
+    """Where ``pyhandpose quickstart`` leaves its model: ``quickstart/model`` in the cache."""
+    return cache_directory() / "quickstart" / "model"
 
 
 def _camera(

@@ -145,6 +145,17 @@ def test_impossible_options_are_named(hand, photo, options, message):
         Predictor(Recorder(hand), SIDE, "test")(photo, **options)
 
 
+def test_no_images_at_a_time_is_refused(hand, photo):
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        Predictor(Recorder(hand), SIDE, "test")(photo, batch_size=0)
+
+
+def test_the_quick_start_s_model_is_in_the_cache(monkeypatch, tmp_path):
+    monkeypatch.delenv("PYHANDPOSE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_checkpoint() == tmp_path / "pyhandpose" / "quickstart" / "model"
+
+
 def test_without_a_checkpoint_it_says_how_to_get_one(monkeypatch, tmp_path):
     monkeypatch.setenv("PYHANDPOSE_CACHE", str(tmp_path))
     assert default_checkpoint() == tmp_path / "quickstart" / "model"

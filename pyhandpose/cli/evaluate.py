@@ -58,8 +58,8 @@ def main(argv: list[str]) -> int:
     """Run the command; the exit status."""
     options = tyro.cli(Options, prog="pyhandpose evaluate", description=DESCRIPTION, args=argv)
     try:
-        dataset = open_dataset(options.data)
         predictor = Predictor.load(options.checkpoint, options.device)
+        dataset = open_dataset(options.data)  # may have to be rendered first, which takes a while
         evaluation = evaluate(
             predictor.method,
             dataset,
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
             device=predictor.device,
         )
         written = write_results(options.out, evaluation, dataset, predictor.device)
-    except (ValueError, OSError, CheckpointError) as error:
+    except (ValueError, OSError, ImportError, CheckpointError) as error:
         print(f"pyhandpose evaluate: {error}", file=sys.stderr)
         return 2
     print(heading(evaluation))

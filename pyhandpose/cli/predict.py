@@ -79,7 +79,7 @@ def main(argv: list[str]) -> int:
         if options.checkpoint is None:
             print(f"model: the quick start's, {predictor.checkpoint}")
         skipped = _predict_all(predictor, options, view)
-    except (ValueError, OSError, CheckpointError) as error:
+    except (ValueError, OSError, ImportError, CheckpointError) as error:
         print(f"pyhandpose predict: {error}", file=sys.stderr)
         return 2
     done = len(options.files) - len(skipped)

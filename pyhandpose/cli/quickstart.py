@@ -10,9 +10,9 @@ from typing import Annotated
 
 import tyro
 
-from pyhandpose.data.synthetic_cache import cache_directory
 from pyhandpose.experiments.quickstart import FAST, Quickstart, QuickstartConfig
 from pyhandpose.experiments.quickstart_report import table, verdict, write_report
+from pyhandpose.predict import default_checkpoint
 from pyhandpose.training.checkpoint import CheckpointError
 from pyhandpose.training.loop import TrainingError, TrainingStoppedError
 
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     options = tyro.cli(Options, prog="pyhandpose quickstart", description=DESCRIPTION, args=argv)
     config = FAST if options.fast else QuickstartConfig()
     out = options.out or Path("quickstart-fast" if options.fast else "quickstart")
-    model_folder = cache_directory() / "quickstart" / "model"
+    model_folder = default_checkpoint()
     start = time.perf_counter()
     quickstart = Quickstart(config, out, model_folder)
     try:

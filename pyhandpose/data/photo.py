@@ -83,7 +83,8 @@ def read_photo(source: PhotoSource) -> Photo:
     except IsADirectoryError as error:
         raise UnreadableImageError(f"{name}: a folder, not an image") from error
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        reason = "the file is empty" if os.path.getsize(name) == 0 else str(error)
+        is_empty = os.path.isfile(name) and os.path.getsize(name) == 0
+        reason = "the file is empty" if is_empty else str(error)
         raise UnreadableImageError(f"{name}: not a readable image ({reason})") from error
 
 

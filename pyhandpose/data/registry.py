@@ -76,9 +76,12 @@ def _integer(spec: str, name: str, text: str) -> int:
     try:
         value = int(text)
     except ValueError:
-        value = 0
-    if value < (0 if name == "seed" else 1):
-        raise ValueError(f"open_dataset: {name} in {spec!r}: expected a whole number, got {text!r}")
+        value = -1
+    lowest = 0 if name == "seed" else 1
+    if value < lowest:
+        raise ValueError(
+            f"open_dataset: {name} in {spec!r}: expected a whole number from {lowest}, got {text!r}"
+        )
     return value
 
 
@@ -94,7 +97,10 @@ def _open_folder(spec: str, target: str, options: dict[str, str]) -> Dataset:
     from pyhandpose.data.folder import FolderDataset
 
     _refuse_unknown(spec, options, {"size"})
-    return FolderDataset(Path(target), _integer(spec, "size", options.get("size", "160")))
+    # a shell expands "~" at the start of a word only
+    return FolderDataset(
+        Path(target).expanduser(), _integer(spec, "size", options.get("size", "160"))
+    )
 
 
 def _open_synthetic(spec: str, target: str, options: dict[str, str]) -> Dataset:

@@ -34,9 +34,8 @@ RenderShard = Callable[[int], dict[str, NDArray[np.generic]]]
 def cache_directory() -> Path:
     """``$PYHANDPOSE_CACHE``, else ``$XDG_CACHE_HOME/pyhandpose``, else ``~/.cache/pyhandpose``."""
     if own := os.environ.get("PYHANDPOSE_CACHE"):
-        return Path(own)
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "pyhandpose"
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pyhandpose"
 
 
 class ShardCache:

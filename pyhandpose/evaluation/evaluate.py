@@ -105,9 +105,11 @@ def evaluate(
         progress: show a progress bar, in a terminal.
 
     Raises:
-        ValueError: an empty dataset, or one without image points or intrinsics.
+        ValueError: an empty dataset, one without image points or intrinsics, or no batch size.
 
     """
+    if batch_size < 1:
+        raise ValueError(f"evaluate: batch_size must be at least 1, got {batch_size}")
     errors = PoseErrors(metrics)
     poses: list[HandPose] = []
     scale_from = "labels"

@@ -121,7 +121,8 @@ def load_method(path: Path | str) -> tuple[Any, dict[str, Any]]:
         path: a checkpoint folder, or a run's folder for its latest checkpoint.
 
     Raises:
-        CheckpointError: missing, truncated, or from an unknown method.
+        CheckpointError: missing, truncated, from an unknown method, or weights of another network.
+        ValueError: a setting that this version does not know.
     """
     folder = find_checkpoint(Path(path))
     try:
@@ -135,9 +136,17 @@ def load_method(path: Path | str) -> tuple[Any, dict[str, Any]]:
             f"{', '.join(METHODS)}"
         )
     cls = METHODS[config["method"]]
+    if missing := {"method_config", "input_size"} - config.keys():
+        raise CheckpointError(f"{folder / CONFIG}: {', '.join(sorted(missing))} is missing")
     method_config = from_dict(cls.Config, _without_download(config["method_config"]))
     method = build_method(method_config)
-    method.load_state_dict(weights)
+    try:
+        method.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{folder / WEIGHTS} does not fit {folder / CONFIG}; were they written by another "
+            f"version ({config.get('version')}, this is {pyhandpose.__version__})? {error}"
+        ) from error
     return method.eval(), config
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import types
 import typing
 from dataclasses import dataclass, field
@@ -73,15 +74,17 @@ def choose_device(name: str) -> torch.device:
     """The device of ``TrainConfig.device``.
 
     Raises:
-        ValueError: CUDA was asked for and is not there.
+        ValueError: another kind of device, or CUDA was asked for and is not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if re.fullmatch(r"cpu|cuda(:\d+)?", name) is None:
+        raise ValueError(f"device: expected 'auto', 'cpu', 'cuda' or 'cuda:1', got {name!r}")
     device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"device: got {name!r}, but torch sees no CUDA device; use 'auto' or 'cpu', and "
-            "`pyhandpose doctor` to find out why"
+            f"device: got {name!r}, but torch sees {torch.cuda.device_count() or 'no'} CUDA "
+            "device(s); use 'auto' or 'cpu', and `pyhandpose doctor` to find out why"
         )
     return device
 

@@ -64,10 +64,17 @@ def train(
         The folder of the last checkpoint.
 
     Raises:
+        ValueError: too few images for a method that compares them, or no such device.
         TrainingStoppedError: Ctrl-C or SIGTERM, after a checkpoint.
         TrainingError: a loss or a weight is not finite; the last checkpoint is kept.
         CheckpointError: the folder holds a run already, or not the run that is to be resumed.
     """
+    num_images = min(config.batch_size, len(data))
+    if method.num_views > 1 and num_images < 2:
+        raise ValueError(
+            f"train: {type(method).__name__} compares images with one another: expected at least 2 "
+            f"in a batch, got {num_images} (batch size {config.batch_size}, {len(data)} images)"
+        )
     run_dir.mkdir(parents=True, exist_ok=True)
     device = choose_device(config.device)
     bf16 = uses_bf16(config.precision, device)
@@ -133,10 +140,7 @@ def _training_step(
     loss, metrics = method.loss(outputs, view)
     value = loss.item()
     if not torch.isfinite(loss):
-        raise TrainingError(
-            f"the loss of step {step + 1} is {value}; the last checkpoint in {str(run_dir)!r} is "
-            "good. Try a lower learning rate, precision fp32, or look for broken labels"
-        )
+        raise _not_finite(f"the loss of step {step + 1} is {value}", run_dir)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
@@ -220,10 +224,15 @@ def _show(bar: tqdm, line: dict[str, Any], epochs: int, epoch_ends: bool) -> Non
 
 def _require_finite_weights(method: Method, step: int, run_dir: Path) -> None:
     if not all(p.isfinite().all() for p in method.parameters()):
-        raise TrainingError(
-            f"a weight is not finite after step {step}; the last checkpoint in {str(run_dir)!r} is "
-            "good. Try a lower learning rate or precision fp32"
-        )
+        raise _not_finite(f"a weight is not finite after step {step}", run_dir)
+
+
+def _not_finite(what: str, run_dir: Path) -> TrainingError:
+    saved = (run_dir / "checkpoints" / "latest.json").is_file()
+    kept = f"the last checkpoint in {str(run_dir)!r} is good" if saved else "nothing was saved yet"
+    return TrainingError(
+        f"{what}; {kept}. Try a lower learning rate, precision fp32, or look for broken labels"
+    )
 
 
 @contextmanager

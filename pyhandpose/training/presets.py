@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 
 from pyhandpose.data.augment import AugmentConfig
 from pyhandpose.data.colour import ColourConfig, HsvScaling
-from pyhandpose.methods import MethodConfig, PeCLRConfig, SimCLRConfig, SupervisedConfig
+from pyhandpose.methods import (
+    METHODS,
+    MethodConfig,
+    PeCLRConfig,
+    SimCLRConfig,
+    SupervisedConfig,
+)
 from pyhandpose.models.encoder import EncoderConfig
 from pyhandpose.training.config import OptimizerConfig, TrainConfig
 
@@ -143,6 +149,8 @@ def preset_of(name: str, method: str) -> Preset:
     Raises:
         ValueError: there are none.
     """
+    if method not in METHODS:
+        raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
     if method not in PRESETS.get(name, {}):
         offered = ", ".join(key for key, methods in PRESETS.items() if method in methods)
         raise ValueError(f"preset {name!r} has no settings for {method}; choose one of {offered}")

@@ -47,6 +47,10 @@ def test_mistakes_end_with_status_2(cached, checkpoint, tmp_path, capsys):
     assert "nonsense" in capsys.readouterr().err
     assert main(["--data", cached, "--checkpoint", str(tmp_path / "nowhere"), *out]) == 2
     assert "nowhere" in capsys.readouterr().err
+    assert main(["--data", cached, "--checkpoint", checkpoint, "--batch-size", "0", *out]) == 2
+    assert "batch_size must be at least 1" in capsys.readouterr().err
+    assert main(["--data", cached, "--checkpoint", checkpoint, "--device", "gpu", *out]) == 2
+    assert "expected 'auto', 'cpu', 'cuda'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

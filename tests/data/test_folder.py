@@ -77,6 +77,17 @@ def test_unknown_specs_are_refused_with_the_forms(spec):
         open_dataset(spec)
 
 
+@pytest.mark.parametrize(("option", "lowest"), [("size=0", 1), ("seed=-1", 0), ("seed=a", 0)])
+def test_numbers_out_of_range_are_refused_with_the_lowest(option, lowest):
+    with pytest.raises(ValueError, match=f"expected a whole number from {lowest}, got"):
+        open_dataset(f"synthetic:4?{option}")
+
+
+def test_a_folder_may_be_named_from_home(photos, monkeypatch):
+    monkeypatch.setenv("HOME", str(photos.parent))
+    assert len(open_dataset(f"folder:~/{photos.name}?size=8")) == len(FolderDataset(photos, 8))
+
+
 def test_unknown_options_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"unknown option sise; known: look, seed, size"):
         open_dataset("synthetic:4?sise=3")

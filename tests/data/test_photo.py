@@ -103,6 +103,9 @@ def test_missing_files_and_folders_are_named(tmp_path):
         read_photo(tmp_path / "nowhere.jpg")
     with pytest.raises(UnreadableImageError, match="a folder"):
         read_photo(tmp_path)
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
+    with pytest.raises(UnreadableImageError, match=r"a\.png/b\.png: not a readable image"):
+        read_photo(tmp_path / "a.png" / "b.png")
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (0, 4, 3)])

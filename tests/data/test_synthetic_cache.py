@@ -176,6 +176,8 @@ def test_the_cache_goes_where_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_directory() == tmp_path / ".cache" / "pyhandpose"
+    monkeypatch.setenv("PYHANDPOSE_CACHE", "~/hands")
+    assert cache_directory() == tmp_path / "hands"
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

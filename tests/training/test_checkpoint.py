@@ -96,6 +96,19 @@ def test_unknown_methods_are_refused(method, tmp_path):
         load_method(tmp_path)
 
 
+def test_weights_of_another_network_are_refused_by_name(method, tmp_path):
+    save_checkpoint(tmp_path, method, 32)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["method_config"]["encoder"]["width"] *= 2
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"model\.safetensors does not fit .*config\.json"):
+        load_method(tmp_path)
+    del config["method_config"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"config\.json: method_config is missing"):
+        load_method(tmp_path)
+
+
 def test_the_encoder_moves_from_pre_training_to_the_estimator(method, tmp_path):
     save_checkpoint(tmp_path, method, 32)
     estimator = build_method(SupervisedConfig(EncoderConfig("tiny", width=4)))

@@ -38,6 +38,11 @@ def test_a_preset_without_settings_for_the_method_names_those_that_have():
         preset_of("peclr-paper", "simclr")
 
 
+def test_an_unknown_method_is_refused_with_the_known():
+    with pytest.raises(ValueError, match="expected one of peclr, simclr, supervised, got 'byol'"):
+        preset_of("tiny-cpu", "byol")
+
+
 def test_every_tiny_preset_builds():
     for method in PRESETS["tiny-cpu"]:
         build_method(preset_of("tiny-cpu", method).method)
@@ -66,6 +71,12 @@ def test_devices_and_precisions():
         assert choose_device("auto") == cpu
         with pytest.raises(ValueError, match="torch sees no CUDA device"):
             choose_device("cuda")
+
+
+@pytest.mark.parametrize("name", ["gpu", "mps", "cuda:x", ""])
+def test_an_unknown_device_is_refused_with_the_known(name):
+    with pytest.raises(ValueError, match=f"expected 'auto', 'cpu', 'cuda' or .*, got '{name}'"):
+        choose_device(name)
 
 
 @pytest.mark.parametrize("field", ["epochs", "batch_size", "view_size", "checkpoint_every"])

@@ -152,6 +152,26 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
     assert all(value.isfinite().all() for value in weights(tmp_path).values())
 
 
+def test_a_first_loss_that_is_not_finite_promises_no_checkpoint(
+    blobs, small_peclr, small_train, tmp_path
+):
+    method = build_method(small_peclr)
+    loss = method.loss
+    method.loss = lambda outputs, batch: (loss(outputs, batch)[0] * math.nan, {})
+    with pytest.raises(TrainingError, match=r"loss of step 1 is nan; nothing was saved yet"):
+        train(method, blobs(16), small_train, tmp_path)
+
+
+@pytest.mark.parametrize(("num_images", "batch_size"), [(1, 8), (16, 1)])
+def test_a_contrastive_method_needs_two_images(
+    blobs, small_peclr, small_train, tmp_path, num_images, batch_size
+):
+    config = replace(small_train, batch_size=batch_size)
+    with pytest.raises(ValueError, match=r"PeCLR compares images .* at least 2 in a batch, got 1"):
+        train(build_method(small_peclr), blobs(num_images), config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_weights_that_are_not_finite_are_not_saved(blobs, small_peclr, small_train, tmp_path):
     method = build_method(small_peclr)
     loss = method.loss
@@ -215,7 +235,7 @@ def test_the_estimator_overfits_sixteen_hands_to_less_than_a_pixel(blobs, tmp_pa
 def test_features_do_not_depend_on_the_batching_and_leave_the_mode(blobs, small_peclr):
     encoder = build_method(small_peclr).encoder.train()
     whole = extract_features(encoder, blobs(10), 32, precision="fp32")
-    assert whole.shape == (10, 32)
+    assert whole.shape == (10, encoder.num_features)
     assert encoder.training
     parts = extract_features(encoder, blobs(10), 32, batch_size=3, precision="fp32")
     torch.testing.assert_close(parts, whole)
