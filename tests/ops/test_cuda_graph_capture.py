@@ -1,0 +1,56 @@
+"""Every op, forward and backward, can be captured in a CUDA graph and replayed on other inputs."""
+
+import pytest
+import torch
+
+from pyhandpose import ops
+from pyhandpose.testing.inputs import hands_in_view, latents, paired_rows, point_sets, view_affines
+
+# A call that returns a tuple whose first tensor is differentiated, and inputs of a seed.
+CALLS = {
+    "latent_affine": (
+        lambda *inputs: (ops.latent_affine(*inputs),),
+        lambda seed: (latents(6, 9, seed=seed), view_affines(6, seed=seed)),
+    ),
+    "nt_xent": (lambda z: (ops.nt_xent(z),), lambda seed: (paired_rows(66, 10, seed=seed),)),
+    "equivariant_nt_xent": (
+        lambda *inputs: (ops.equivariant_nt_xent(*inputs),),
+        lambda seed: (paired_rows(66, 10, seed=seed), view_affines(66, seed=seed)),
+    ),
+    "root_depth": (
+        lambda *inputs: (ops.root_depth(*inputs).joints,),
+        lambda seed: hands_in_view(7, seed=seed)[1:],
+    ),
+    "procrustes": (
+        lambda *inputs: (lambda found: (found.aligned, found.rotation))(ops.procrustes(*inputs)),
+        lambda seed: point_sets((7,), 21, seed=seed),
+    ),
+}
+
+
+def values_and_gradient(call, inputs):
+    first = inputs[0].detach().requires_grad_()
+    values = call(first, *inputs[1:])
+    (gradient,) = torch.autograd.grad(values[0].square().sum(), first)
+    return [*(value.detach() for value in values), gradient]
+
+
+@pytest.mark.parametrize("op", CALLS)
+def test_a_captured_step_repeats_on_new_inputs(device, op):
+    if device == "cpu":
+        pytest.skip("graphs are CUDA's")
+    call, make = CALLS[op]
+    fixed = [t.to(device) for t in make(0)]
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # as torch asks: a warm-up on another stream
+        values_and_gradient(call, fixed)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = values_and_gradient(call, fixed)
+    others = [t.to(device) for t in make(1)]
+    for place, other in zip(fixed, others, strict=True):
+        place.copy_(other)
+    graph.replay()
+    torch.testing.assert_close(captured, values_and_gradient(call, others), rtol=0, atol=0)
