@@ -53,17 +53,17 @@ class QuickstartConfig:
     """Side of the rendered images, px. Errors in px are in these pixels."""
     look: str = "wild"
     """Look of the synthetic world."""
-    epochs: int = 18
+    epochs: int = 14
     """Passes over the images in each pre-training."""
     probe_labels: tuple[int, ...] = (64, 256)
     """Numbers of labels for the ridge probe."""
     finetune_labels: tuple[int, ...] = (256,)
     """Numbers of labels for fine-tuning."""
-    finetune_steps: int = 160
+    finetune_steps: int = 120
     """Steps of each fine-tuning, whatever the number of labels."""
     num_seeds: int = 3
     """Draws of labels (and of the head's weights), for mean and spread."""
-    model_epochs: int = 6
+    model_epochs: int = 10
     """Passes over all labels when the model for `pyhandpose predict` is trained at the end."""
 
 

@@ -53,7 +53,7 @@ def tiny_cpu_peclr() -> Preset:
     """PeCLR in minutes on two CPU cores: a ten-layer ResNet on 64 px views."""
     train = TrainConfig(
         epochs=20,
-        batch_size=256,
+        batch_size=128,
         view_size=64,
         augment=TINY_VIEWS,
         optimizer=OptimizerConfig("adamw", lr=3e-3, weight_decay=1e-4, schedule="one-cycle"),
