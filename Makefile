@@ -38,7 +38,9 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $$(git ls-files 'csrc/*.h' 'csrc/*.cuh' 'csrc/*.cpp' 'csrc/*.cu' 'tests/*.cpp')
 
-build: $(VENV)/.built
+build: $(VENV)/.torch
+	$(PIP) --no-build-isolation --editable .
+	@touch $(VENV)/.built
 
 $(VENV)/.torch: constraints.txt
 	@echo "Setting up $(VENV): torch and torchvision (a few minutes, once)"

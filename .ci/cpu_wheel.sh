@@ -8,8 +8,10 @@ trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
 python=("$work/venv/bin/python")
 pip=("${python[@]}" -m pip --disable-pip-version-check --quiet)
+# The CPU-only build of torch that CI can install.
 "${pip[@]}" install torch==2.13.0 setuptools wheel cmake ninja
 started=$SECONDS
+"${python[@]}" -c "import torch; assert torch.version.cuda is None, torch.__version__"
 "${pip[@]}" wheel --no-build-isolation --no-deps -w "$work/dist" "$root"
 echo "wheel built in $((SECONDS - started)) s"
 "${pip[@]}" install --no-deps "$work"/dist/pyhandpose-*.whl

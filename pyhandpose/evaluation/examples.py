@@ -15,6 +15,11 @@ def worst_median_best(evaluation: Evaluation, dataset: Dataset, by: ErrorSummary
     """The labelled poses at the two ends and in the middle of a metric."""
     errors = evaluation.sample_errors(by.metric)
     order = np.argsort(errors)[: int((~np.isnan(errors)).sum())]  # NaN sorts last
+    if len(order) == 0:
+        raise ValueError(
+            f"worst_median_best: expected a pose with a finite {by.title}, got none in "
+            f"{evaluation.dataset}"
+        )
     chosen = {"worst": order[-1], "median": order[len(order) // 2], "best": order[0]}
     batch = dataset.read(torch.tensor([int(index) for index in chosen.values()]))
     assert batch.joints_img is not None  # evaluate() requires it

@@ -112,6 +112,9 @@ class QuickstartResult:
     """{metric: value} of the model trained with all labels."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall-clock time of each stage."""
+    resumed: bool = False
+    """Whether a training had been started by an earlier, interrupted call, so that the times are
+    not those of the whole."""
 
     def mean(self, table: str, contestant: str, num_labels: int, metric: str) -> float:
         """Mean over the seeds."""
@@ -187,15 +190,6 @@ def finetune_preset(preset: Preset, num_labels: int, steps: int) -> Preset:
     return replace(preset, train=replace(preset.train, epochs=epochs, checkpoint_every=epochs))
 
 
-def finetuned(encoder: Path | None, data: Dataset, preset: Preset, folder: Path) -> Any:
-    """A pose estimator trained on all of ``data`` from an encoder's checkpoint, or from scratch."""
-    method = build_method(preset.method, preset.train.seed)
-    if encoder is not None:
-        load_encoder(encoder, into=method)
-    train(method, data, preset.train, folder, resume=(folder / "checkpoints").exists())
-    return method
-
-
 def summary(evaluation: Evaluation) -> dict[str, float]:
     """{metric: value} of an evaluation."""
     return {name: evaluation.summaries[name].mean for name in METRICS}
@@ -241,10 +235,23 @@ class Quickstart:
 
     def _pretrain(self, contestant: Contestant) -> None:
         assert contestant.preset is not None
-        folder = self.out / "runs" / contestant.folder
         method = build_method(contestant.preset.method, contestant.preset.train.seed)
-        resume = (folder / "checkpoints").exists()
-        train(method, self.train_data, contestant.preset.train, folder, resume=resume)
+        self._train(method, self.train_data, contestant.preset, contestant.folder)
+
+    def _train(self, method: Any, data: Dataset, preset: Preset, folder: str) -> None:
+        """Train, or go on where an earlier call stopped."""
+        run = self.out / "runs" / folder
+        resume = (run / "checkpoints" / "latest.json").exists()
+        self.result.resumed |= resume
+        train(method, data, preset.train, run, resume=resume)
+
+    def _finetuned(self, contestant: Contestant, data: Dataset, preset: Preset, folder: str) -> Any:
+        """A pose estimator trained on all of ``data`` from a contestant's encoder."""
+        method = build_method(preset.method, preset.train.seed)
+        if (encoder := self._encoder_checkpoint(contestant)) is not None:
+            load_encoder(encoder, into=method)
+        self._train(method, data, preset, folder)
+        return method
 
     def _encoder_checkpoint(self, contestant: Contestant) -> Path | None:
         return None if contestant.preset is None else self.out / "runs" / contestant.folder
@@ -288,10 +295,9 @@ class Quickstart:
         self, contestant: Contestant, preset: Preset, num_labels: int, seed: int
     ) -> dict[str, float]:
         chosen = label_subset(len(self.train_data), num_labels, seed)
-        folder = self.out / "runs" / f"{contestant.folder}-{num_labels}-labels-seed{seed}"
+        folder = f"{contestant.folder}-{num_labels}-labels-seed{seed}"
         seeded = replace(preset, train=replace(preset.train, seed=seed))
-        encoder = self._encoder_checkpoint(contestant)
-        method = finetuned(encoder, Subset(self.train_data, chosen), seeded, folder)
+        method = self._finetuned(contestant, Subset(self.train_data, chosen), seeded, folder)
         return summary(self._evaluate(method, contestant.name, progress=False))
 
     def _evaluate(self, method: Any, name: str, progress: bool) -> Evaluation:
@@ -305,8 +311,7 @@ class Quickstart:
         preset = replace(
             base, train=replace(base.train, epochs=self.config.model_epochs, batch_size=128)
         )
-        encoder = self._encoder_checkpoint(self.contestants[0])
-        method = finetuned(encoder, self.train_data, preset, self.out / "runs" / "model")
+        method = self._finetuned(self.contestants[0], self.train_data, preset, "model")
         save_checkpoint(self.model_folder, method, preset.train.view_size)
         evaluation = self._evaluate(method, "all labels", progress=True)
         self.result.model = summary(evaluation)

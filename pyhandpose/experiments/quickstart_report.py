@@ -108,7 +108,7 @@ def verdict(result: QuickstartResult) -> str:
         f"- Probe, {CLAIM_LABELS} labels, 2D EPE: PeCLR {ours:.2f} px, the better SimCLR "
         f"{simclr:.2f} px, scratch {scratch:.2f} px: the order PeCLR < SimCLR < scratch "
         + ("holds." if ahead else "does NOT hold here."),
-        f"- PeCLR over the better SimCLR: {ratio:.2f}; clearly ahead means at most "
+        f"- PeCLR over the better SimCLR: {ratio:.3f}; clearly ahead means at most "
         f"{CLAIM_RATIO}: " + ("reached." if ratio <= CLAIM_RATIO else "NOT reached."),
     ]
     gain = 1 - result.model["pa_epe"] / result.mean_pose["pa_epe"]
@@ -127,6 +127,7 @@ def report(result: QuickstartResult, command: str) -> str:
     stages = markdown_table(
         ["stage", "seconds"], [[title, f"{s:.0f}"] for title, s in result.seconds.items()]
     )
+    note = " (of this call: an earlier one had begun)" if result.resumed else ""
     made_by = ", ".join(f"{key} {value}" for key, value in provenance("cpu").items())
     return f"""# Quick start: does equivariance help?
 
@@ -154,5 +155,5 @@ Worst, median and best prediction of the model trained with all labels:
 
 {stages}
 
-{minutes:.1f} minutes in all. Made by `{command}`; {made_by}.
+{minutes:.1f} minutes in all{note}. Made by `{command}`; {made_by}.
 """

@@ -27,10 +27,6 @@ class SupervisedConfig:
     """The network before the linear head."""
     depth_weight: float = 5.0
     """alpha of 000 eq. 4.14: pixels that one reference-bone length of depth is worth."""
-    bone: tuple[int, int] = REFERENCE_BONE
-    """Joints of the reference bone, whose length is the unit of relative depth."""
-    root: int = WRIST
-    """Joint to which depth is relative."""
 
 
 class Supervised(nn.Module):
@@ -79,8 +75,8 @@ class Supervised(nn.Module):
         if batch.joints_cam is None:
             return loss_2d, metrics
         config = self.config
-        target, scale = to_25d(joints_img, batch.joints_cam, config.bone, config.root)
-        needed = torch.tensor([config.root, *config.bone], device=valid.device)
+        target, scale = to_25d(joints_img, batch.joints_cam)
+        needed = torch.tensor([WRIST, *REFERENCE_BONE], device=valid.device)
         has_depth = valid & (valid[:, needed].all(1) & (scale > 0))[:, None]  # (B,21)
         depth = target[..., 2].masked_fill(~has_depth, 0.0)
         loss_depth = relative_depth_l1(outputs[..., 2], depth, has_depth)
@@ -102,4 +98,4 @@ class Supervised(nn.Module):
         Returns:
             ``HandPose`` in px of the view and in the view's camera.
         """
-        return lift(self.joints_25d(image), intrinsics, hand_scale, bone=self.config.bone)
+        return lift(self.joints_25d(image), intrinsics, hand_scale)

@@ -46,7 +46,7 @@ def test_every_contestant_is_measured_by_probe_and_by_finetuning(finished):
 def test_the_report_and_its_files_are_there_and_agree_with_the_record(finished):
     record = json.loads((finished.out / "results.json").read_text())
     text = (finished.out / "report.md").read_text()
-    assert f"{record['claim_ratio']:.2f}" in text
+    assert f"{record['claim_ratio']:.3f}" in text
     assert (finished.out / "label-efficiency.png").stat().st_size > 1000
     assert (finished.out / "examples.png").stat().st_size > 1000
     assert "pyhandpose quickstart" in text
@@ -102,6 +102,6 @@ def test_the_verdict_says_which_way_it_came_out(finished, peclr, reached):
     result.model = {"epe_2d": 3.0, "pa_epe": 10.0}
     text = verdict(result)
     assert ("NOT" not in text) == reached
-    assert f"{peclr / 8:.2f}" in text
+    assert f"{peclr / 8:.3f}" in text
     assert "50 % below" in text
     assert "| mean pose" in report(result, "x")
