@@ -115,7 +115,8 @@ def verdict(result: QuickstartResult) -> str:
     lines.append(
         f"- A model trained with all {result.config.num_images:,} labels: 2D EPE "
         f"{result.model['epe_2d']:.2f} px, PA-EPE {result.model['pa_epe']:.2f} mm, which is "
-        f"{100 * gain:.0f} % below the mean pose's {result.mean_pose['pa_epe']:.2f} mm."
+        f"{abs(100 * gain):.0f} % {'below' if gain >= 0 else 'ABOVE'} the mean pose's "
+        f"{result.mean_pose['pa_epe']:.2f} mm."
     )
     return "\n".join(lines)
 

@@ -104,4 +104,6 @@ def test_the_verdict_says_which_way_it_came_out(finished, peclr, reached):
     assert ("NOT" not in text) == reached
     assert f"{peclr / 8:.3f}" in text
     assert "50 % below" in text
+    result.model["pa_epe"] = 25.0
+    assert "25 % ABOVE the mean pose's" in verdict(result)
     assert "| mean pose" in report(result, "x")
