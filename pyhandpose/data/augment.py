@@ -70,6 +70,8 @@ class View:
     """(B,3,3) float32, px of the view."""
     joint_valid: Tensor | None = None
     """(B,21) bool: labelled, with finite numbers. A joint may be valid outside the view."""
+    joint_valid_cam: Tensor | None = None
+    """(B,21) bool: its 3D label too; ``None`` means that ``joint_valid`` speaks for both."""
 
     def __len__(self) -> int:
         return self.image.shape[0]
@@ -197,18 +199,33 @@ def move_labels(batch: HandBatch, affine: Tensor, image: Tensor) -> View:
     """
     to_view = pixel_affine(affine, (batch.image.shape[1], batch.image.shape[2]), image.shape[-1])
     joints_img, joints_cam, intrinsics = batch.joints_img, batch.joints_cam, batch.intrinsics
-    valid = batch.joint_valid
-    if joints_img is not None:
-        finite = joints_img.isfinite().all(-1)  # (B,21)
-        if joints_cam is not None:
-            finite = finite & joints_cam.isfinite().all(-1)
-        valid = finite if valid is None else valid & finite
+    valid, valid_cam = _finite_labels(batch)
+    if joints_img is not None and valid is not None:
         # zeros, because a masked NaN would still poison the gradient
         joints_img = transform_points(joints_img, to_view).masked_fill(~valid[..., None], 0.0)
     if intrinsics is not None:
         intrinsics, rotation = apply_image_affine(intrinsics, to_view)
         if joints_cam is not None:
             joints_cam = joints_cam @ rotation.mT
-    if joints_cam is not None and valid is not None:
-        joints_cam = joints_cam.masked_fill(~valid[..., None], 0.0)
-    return View(image, affine, joints_img, joints_cam, intrinsics, valid)
+    has_3d = valid if valid_cam is None else valid_cam
+    if joints_cam is not None and has_3d is not None:
+        joints_cam = joints_cam.masked_fill(~has_3d[..., None], 0.0)
+    return View(image, affine, joints_img, joints_cam, intrinsics, valid, valid_cam)
+
+
+def _finite_labels(batch: HandBatch) -> tuple[Tensor | None, Tensor | None]:
+    """``(joint_valid, joint_valid_cam)`` of the batch, less the joints with missing numbers.
+
+    A batch with one mask for both keeps one: a joint is valid if both its labels are finite.
+    """
+    valid, valid_cam = batch.joint_valid, batch.joint_valid_cam
+    if batch.joints_img is None:
+        return valid, valid_cam
+    finite = batch.joints_img.isfinite().all(-1)  # (B,21)
+    if batch.joints_cam is not None:
+        finite_cam = batch.joints_cam.isfinite().all(-1)
+        if valid_cam is None:
+            finite = finite & finite_cam
+        else:
+            valid_cam = valid_cam & finite_cam
+    return finite if valid is None else valid & finite, valid_cam

@@ -118,3 +118,8 @@ def _read_all(paths: list[Path], size: int) -> tuple[Tensor, list[Path], list[Pa
                 squares[len(files)] = square
                 files.append(path)
     return squares[: len(files)], files, skipped
+
+
+def open_folder(path: Path, *, size: int = 160) -> FolderDataset:
+    """``folder:PATH``, see ``FolderDataset``."""
+    return FolderDataset(path, size)

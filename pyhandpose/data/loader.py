@@ -6,6 +6,8 @@ where it stopped.
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from torch import Tensor
 
@@ -25,7 +27,21 @@ def derived_seed(seed: int, *path: int) -> int:
     return state >> 1  # torch.Generator.manual_seed takes any non-negative int64
 
 
-def epoch_batches(num_samples: int, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
+@runtime_checkable
+class DrawsEpochs(Protocol):
+    """A dataset that chooses what an epoch visits, such as a weighted mixture."""
+
+    def epoch_order(self, seed: int, epoch: int) -> Tensor:
+        """(N,) int64 samples of an epoch, a function of the two numbers alone."""
+
+
+def epoch_batches(
+    num_samples: int,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    draws: DrawsEpochs | None = None,
+) -> list[Tensor]:
     """The index batches of one epoch: a fresh shuffle, the incomplete last batch left out.
 
     Fewer samples than ``batch_size`` make one batch of all of them: contrastive losses need whole
@@ -36,6 +52,7 @@ def epoch_batches(num_samples: int, batch_size: int, seed: int, epoch: int) -> l
         batch_size: images per batch.
         seed: of the run.
         epoch: number of the epoch, from 0.
+        draws: decides the epoch's samples; None is a random permutation of all of them.
 
     Returns:
         Batches of int64 indices, each (batch_size,).
@@ -45,8 +62,11 @@ def epoch_batches(num_samples: int, batch_size: int, seed: int, epoch: int) -> l
             "epoch_batches: expected at least one sample and a positive batch size, got "
             f"{num_samples} samples and batch size {batch_size}"
         )
-    generator = torch.Generator().manual_seed(derived_seed(seed, epoch))
-    order = torch.randperm(num_samples, generator=generator)
+    if draws is None:
+        generator = torch.Generator().manual_seed(derived_seed(seed, epoch))
+        order = torch.randperm(num_samples, generator=generator)
+    else:
+        order = draws.epoch_order(seed, epoch)
     batch_size = min(batch_size, num_samples)
     whole = num_samples - num_samples % batch_size
     return list(order[:whole].split(batch_size))

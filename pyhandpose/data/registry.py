@@ -1,25 +1,33 @@
-"""Datasets by name: ``open_dataset("folder:photos")``, ``open_dataset("synthetic:8192")``."""
+"""Datasets by name: ``open_dataset("folder:photos")``, ``open_dataset("synthetic:8192")``.
+
+Several, drawn with given weights: ``open_dataset("freihand:A@1,yt3d:B@1")``, see ``data/mixture``.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
+import inspect
+import re
+import types
+import typing
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from torch import Tensor
 
 from pyhandpose.data.sample import HandBatch
 
-FORMS = (
-    "folder:PATH[?size=160] (a folder of photos, searched recursively; size is the side in pixels "
-    "to which they are reduced) or synthetic:N[?look=studio&size=128&seed=0] (N rendered hands)"
-)
-
 
 class Dataset(Protocol):
-    """Images that can be read by index."""
+    """Images that can be read by index.
+
+    A dataset may also have ``epoch_order(seed, epoch) -> (N,) int64``, the samples that an epoch of
+    training visits; without it, an epoch is a random permutation of all samples.
+    """
 
     @property
     def name(self) -> str:
@@ -33,6 +41,29 @@ class Dataset(Protocol):
 
     def fingerprint(self) -> str:
         """A hexadecimal digest that changes when the data change."""
+
+
+class Form(NamedTuple):
+    """One name that ``open_dataset`` knows."""
+
+    opener: str
+    """``module:function``. The function takes what stands after the colon as its first argument
+    (of type ``Path`` or ``int``); ``read: ReadOptions``, if the dataset is an annotated one; and
+    its own options as keyword-only arguments with a default and a type among int, float, bool, str,
+    Path and Literal, perhaps optional."""
+    target: str
+    """What stands after the colon, for messages."""
+    summary: str
+    """What it opens."""
+
+
+FORMS: dict[str, Form] = {
+    "folder": Form(
+        "pyhandpose.data.folder:open_folder", "PATH", "a folder of photos, searched recursively"
+    ),
+    "synthetic": Form("pyhandpose.data.synthetic:open_synthetic", "N", "N rendered hands"),
+}
+"""Every dataset: a new one is a line here."""
 
 
 class Subset:
@@ -60,62 +91,125 @@ class Subset:
 def open_dataset(spec: str) -> Dataset:
     """The dataset that a text such as ``folder:photos?size=128`` names.
 
+    Several texts separated by commas make a ``Mixture``; each may end in ``@WEIGHT`` (1 if left
+    out). ``describe_forms`` lists the names and their options.
+
     Raises:
-        ValueError: a form that does not exist, or an option that the form does not have.
+        ValueError: a name that does not exist, or an option that it does not have.
         FileNotFoundError: a folder that is missing or has no readable image.
+        DatasetError: files that are not what the dataset's format says.
     """
+    # a comma may be a part of a path: it separates only before a known name
+    parts = re.split(rf",(?=(?:{'|'.join(FORMS)}):)", spec)
+    if len(parts) == 1:
+        return _open_one(spec)
+    from pyhandpose.data.mixture import Mixture
+
+    weighted = [_weight(part) for part in parts]
+    return Mixture([_open_one(text) for text, _ in weighted], [w for _, w in weighted])
+
+
+def describe_forms() -> str:
+    """The names, what each opens, and its options with their defaults, a paragraph for each."""
+    lines = []
+    for kind, form in FORMS.items():
+        options = _options(_load(form))
+        query = "&".join(f"{name}={_shown(default)}" for name, (_, default) in options.items())
+        lines.append(f"{kind}:{form.target}  {form.summary}\n    ?{query}")
+    return "\n".join(lines)
+
+
+def _open_one(spec: str) -> Dataset:
     kind, _, rest = spec.partition(":")
-    if kind not in _OPENERS or not rest:
-        raise ValueError(f"open_dataset: expected {FORMS}, got {spec!r}")
+    if kind not in FORMS or not rest:
+        known = "; ".join(f"{name}:{form.target} ({form.summary})" for name, form in FORMS.items())
+        raise ValueError(f"open_dataset: expected one of {known}; got {spec!r}")
     target, _, query = rest.partition("?")
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    return _OPENERS[kind](spec, target, options)
-
-
-def _integer(spec: str, name: str, text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    lowest = 0 if name == "seed" else 1
-    if value < lowest:
-        raise ValueError(
-            f"open_dataset: {name} in {spec!r}: expected a whole number from {lowest}, got {text!r}"
-        )
-    return value
-
-
-def _refuse_unknown(spec: str, options: dict[str, str], known: set[str]) -> None:
-    if unknown := sorted(set(options) - known):
+    opener = _load(FORMS[kind])
+    allowed = _options(opener)
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    if unknown := sorted(set(given) - set(allowed)):
         raise ValueError(
             f"open_dataset: {spec!r}: unknown option {', '.join(unknown)}; "
-            f"known: {', '.join(sorted(known))}"
+            f"known: {', '.join(sorted(allowed))}"
         )
+    values = {name: _parsed(spec, name, text, allowed[name][0]) for name, text in given.items()}
+    first = next(iter(inspect.signature(opener).parameters))
+    hints = typing.get_type_hints(opener)
+    what = "number of images" if hints[first] is int else first
+    arguments: dict[str, Any] = {first: _parsed(spec, what, target, hints[first])}
+    if "read" in hints:
+        reading = {f.name for f in fields(hints["read"])}
+        arguments["read"] = hints["read"](**{k: v for k, v in values.items() if k in reading})
+        values = {k: v for k, v in values.items() if k not in reading}
+    dataset: Dataset = opener(**arguments, **values)
+    return dataset
 
 
-def _open_folder(spec: str, target: str, options: dict[str, str]) -> Dataset:
-    from pyhandpose.data.folder import FolderDataset
+def _weight(part: str) -> tuple[str, float]:
+    """A text and the weight at its end."""
+    text, at, weight = part.rpartition("@")
+    if not at:
+        return part, 1.0
+    value = _parsed(part, "weight", weight, float)
+    return text, value
 
-    _refuse_unknown(spec, options, {"size"})
+
+def _load(form: Form) -> Callable[..., Dataset]:
+    module, name = form.opener.split(":")
+    opener: Callable[..., Dataset] = getattr(importlib.import_module(module), name)
+    return opener
+
+
+def _options(opener: Callable[..., Dataset]) -> dict[str, tuple[Any, Any]]:
+    """``name -> (type, default)`` of what may stand after the question mark."""
+    hints = typing.get_type_hints(opener)
+    options: dict[str, tuple[Any, Any]] = {}
+    if "read" in hints:
+        types_of = typing.get_type_hints(hints["read"])
+        options = {f.name: (types_of[f.name], f.default) for f in fields(hints["read"])}
+    for parameter in inspect.signature(opener).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            options[parameter.name] = (hints[parameter.name], parameter.default)
+    return options
+
+
+def _parsed(spec: str, name: str, text: str, kind: Any) -> Any:
+    """An option's text as a value of its type."""
+
+    def refuse(expected: str) -> ValueError:
+        return ValueError(f"open_dataset: {name} in {spec!r}: expected {expected}, got {text!r}")
+
+    if typing.get_origin(kind) in (
+        types.UnionType,
+        typing.Union,
+    ):  # T | None: there is no way to write None
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    if typing.get_origin(kind) is Literal:
+        choices = {str(choice): choice for choice in typing.get_args(kind)}
+        if text not in choices:
+            raise refuse(" or ".join(choices))
+        return choices[text]
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise refuse("true or false")
+        return text == "true"
+    if kind is int:
+        lowest = 0 if name == "seed" else 1
+        if not text.isdecimal() or int(text) < lowest:
+            raise refuse(f"a whole number from {lowest}")
+        return int(text)
+    if kind is float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.0
+        if not 0 < value < float("inf"):
+            raise refuse("a positive number")
+        return value
     # a shell expands "~" at the start of a word only
-    return FolderDataset(
-        Path(target).expanduser(), _integer(spec, "size", options.get("size", "160"))
-    )
+    return Path(text).expanduser() if kind is Path else text
 
 
-def _open_synthetic(spec: str, target: str, options: dict[str, str]) -> Dataset:
-    from pyhandpose.data.synthetic import SyntheticDataset
-
-    _refuse_unknown(spec, options, {"look", "size", "seed"})
-    return SyntheticDataset(
-        _integer(spec, "number of images", target),
-        look=options.get("look", "studio"),
-        size=_integer(spec, "size", options.get("size", "128")),
-        seed=_integer(spec, "seed", options.get("seed", "0")),
-    )
-
-
-_OPENERS: dict[str, Callable[[str, str, dict[str, str]], Dataset]] = {
-    "folder": _open_folder,
-    "synthetic": _open_synthetic,
-}
+def _shown(default: Any) -> str:
+    return str(default).lower() if isinstance(default, bool) or default is None else str(default)

@@ -10,6 +10,7 @@ import hashlib
 import operator
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ def thread_count(caller: str, num_threads: int | None) -> int:
 
 def to_batch(arrays: dict[str, NDArray[np.generic]]) -> HandBatch:
     """The renderer's arrays as a batch; every joint has a label."""
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return HandBatch(
         joint_valid=torch.ones(tensors["joints_img"].shape[:2], dtype=torch.bool), **tensors
     )
@@ -197,3 +198,10 @@ def sample_dtype(size: int, geometry: bool) -> np.dtype[np.void]:
     if geometry:
         fields += [("mask", np.bool_, pixels), ("depth", np.float32, pixels)]
     return np.dtype(fields)
+
+
+def open_synthetic(
+    count: int, *, look: Literal["studio", "wild"] = "studio", size: int = 128, seed: int = 0
+) -> SyntheticDataset:
+    """``synthetic:N``, see ``SyntheticDataset``."""
+    return SyntheticDataset(count, size, look, seed)

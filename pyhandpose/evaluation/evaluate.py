@@ -164,8 +164,9 @@ def _known_scale(view: View) -> tuple[Tensor | None, Tensor | None]:
     if view.joints_cam is None or view.joints_img is None or view.joint_valid is None:
         return None, None
     _, scale = to_25d(view.joints_img, view.joints_cam)
-    known = view.joint_valid[:, list(REFERENCE_BONE)].all(1)  # (B,)
-    target = view.joints_cam.masked_fill(~known[:, None, None], torch.nan)
+    valid = view.joint_valid if view.joint_valid_cam is None else view.joint_valid_cam
+    known = valid[:, list(REFERENCE_BONE)].all(1)  # (B,)
+    target = view.joints_cam.masked_fill(~(valid & known[:, None])[..., None], torch.nan)
     return torch.where(known, scale, 1.0), target
 
 

@@ -57,7 +57,8 @@ class MeanPose:
             points, joints, camera = view.joints_img, view.joints_cam, view.intrinsics
             if points is None or joints is None or camera is None or view.joint_valid is None:
                 raise ValueError(f"MeanPose.fit: {dataset.name} has no 3D labels or no intrinsics")
-            if not view.joint_valid.all():
+            has_3d = view.joint_valid if view.joint_valid_cam is None else view.joint_valid_cam
+            if not (view.joint_valid & has_3d).all():
                 raise ValueError(f"MeanPose.fit: {dataset.name} has joints without labels")
             _, scale = to_25d(points, joints)
             wrist = joints[:, WRIST : WRIST + 1]  # (B,1,3)

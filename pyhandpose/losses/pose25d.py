@@ -5,9 +5,21 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def mean_over_valid(error: Tensor, valid: Tensor) -> Tensor:
-    """The mean of the errors where ``valid``, 0 where nothing is: (B,21), (B,21) bool -> scalar."""
-    return (error * valid).sum() / valid.sum().clamp_min(1)
+def l1_over_valid(difference: Tensor, valid: Tensor) -> Tensor:
+    """The mean over valid joints of |d|_1; 0, with zero gradient, where no joint is valid.
+
+    What is not valid may be any number, NaN included: it is replaced before the absolute value,
+    because 0 x NaN would reach the gradient.
+
+    Args:
+        difference: (B,21,D).
+        valid: (B,21) bool.
+
+    Returns:
+        Scalar.
+    """
+    known = difference.masked_fill(~valid[..., None], 0.0)
+    return known.abs().sum() / valid.sum().clamp_min(1)
 
 
 def joint_l1_2d(predicted_px: Tensor, target_px: Tensor, valid: Tensor) -> Tensor:
@@ -15,13 +27,13 @@ def joint_l1_2d(predicted_px: Tensor, target_px: Tensor, valid: Tensor) -> Tenso
 
     Args:
         predicted_px: (B,21,2) px.
-        target_px: (B,21,2) px, finite also where not valid.
+        target_px: (B,21,2) px; may be NaN where not valid.
         valid: (B,21) bool.
 
     Returns:
         Scalar, px.
     """
-    return mean_over_valid((predicted_px - target_px).abs().sum(-1), valid)
+    return l1_over_valid(predicted_px - target_px, valid)
 
 
 def relative_depth_l1(predicted: Tensor, target: Tensor, valid: Tensor) -> Tensor:
@@ -29,10 +41,10 @@ def relative_depth_l1(predicted: Tensor, target: Tensor, valid: Tensor) -> Tenso
 
     Args:
         predicted: (B,21) relative depth.
-        target: (B,21), finite also where not valid.
+        target: (B,21); may be NaN where not valid.
         valid: (B,21) bool.
 
     Returns:
         Scalar, bone lengths.
     """
-    return mean_over_valid((predicted - target).abs(), valid)
+    return l1_over_valid((predicted - target)[..., None], valid)

@@ -77,9 +77,9 @@ class Supervised(nn.Module):
         config = self.config
         target, scale = to_25d(joints_img, batch.joints_cam)
         needed = torch.tensor([WRIST, *REFERENCE_BONE], device=valid.device)
-        has_depth = valid & (valid[:, needed].all(1) & (scale > 0))[:, None]  # (B,21)
-        depth = target[..., 2].masked_fill(~has_depth, 0.0)
-        loss_depth = relative_depth_l1(outputs[..., 2], depth, has_depth)
+        valid_cam = valid if batch.joint_valid_cam is None else batch.joint_valid_cam
+        has_depth = valid_cam & (valid_cam[:, needed].all(1) & (scale > 0))[:, None]  # (B,21)
+        loss_depth = relative_depth_l1(outputs[..., 2], target[..., 2], has_depth)
         metrics["loss_depth"] = loss_depth.detach()
         return loss_2d + config.depth_weight * loss_depth, metrics
 

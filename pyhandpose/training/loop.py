@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyhandpose.data.augment import View, make_views
-from pyhandpose.data.loader import derived_seed, epoch_batches
+from pyhandpose.data.loader import DrawsEpochs, derived_seed, epoch_batches
 from pyhandpose.data.registry import Dataset
 from pyhandpose.methods import Method
 from pyhandpose.training.checkpoint import restore_run, save_run_checkpoint
@@ -84,7 +84,7 @@ def train(
     settings = run_settings(method, data, config)
     state = restore_run(run_dir, method, optimizer, settings, resume)
 
-    order = _Order(len(data), config)
+    order = _Order(data, config)
     if not resume:
         describe_run(run_dir, settings)
     log = MetricLog(run_dir / "log.jsonl", state["step"])
@@ -166,9 +166,10 @@ def _views_of_step(
 class _Order:
     """Which images each step of a run sees."""
 
-    def __init__(self, num_samples: int, config: TrainConfig) -> None:
-        self._settings = (num_samples, config.batch_size, config.seed)
-        self._epoch, self._batches = 0, epoch_batches(*self._settings, 0)
+    def __init__(self, data: Dataset, config: TrainConfig) -> None:
+        self._settings = (len(data), config.batch_size, config.seed)
+        self._draws = data if isinstance(data, DrawsEpochs) else None
+        self._epoch, self._batches = 0, epoch_batches(*self._settings, 0, self._draws)
         self.steps_per_epoch = len(self._batches)
         self.num_steps = self.steps_per_epoch * config.epochs
 
@@ -176,7 +177,7 @@ class _Order:
         """``(epoch, indices)`` of a step, both counted from 0."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            self._epoch, self._batches = epoch, epoch_batches(*self._settings, epoch)
+            self._epoch, self._batches = epoch, epoch_batches(*self._settings, epoch, self._draws)
         return epoch, self._batches[position]
 
 

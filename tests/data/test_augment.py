@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -127,6 +128,19 @@ def test_unlabelled_joints_and_missing_numbers_are_masked_zeros():
     assert torch.equal(view.joint_valid, expected)
     assert (view.joints_img[~expected] == 0).all()
     assert (view.joints_cam[~expected] == 0).all()
+
+
+def test_joints_may_have_an_image_point_and_no_3d_label():
+    batch = hand_batch(num=3)
+    has_3d = batch.joint_valid.clone()
+    has_3d[1] = False
+    batch.joints_cam[1] = math.nan
+    batch.intrinsics[1] = math.nan
+    view = augment(replace(batch, joint_valid_cam=has_3d), GEOMETRY, generator(), 64)
+    assert torch.equal(view.joint_valid, batch.joint_valid)
+    assert torch.equal(view.joint_valid_cam, has_3d)
+    assert view.joints_cam.isfinite().all()
+    assert (view.joints_img[1][batch.joint_valid[1]] != 0).all()
 
 
 def test_images_alone_are_enough():

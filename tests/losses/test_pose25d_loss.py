@@ -19,6 +19,20 @@ def test_depth_is_the_mean_absolute_error():
     assert relative_depth_l1(predicted, -predicted, valid).item() == 0.5
 
 
+def test_what_is_not_valid_may_be_nan():
+    predicted = torch.ones(1, 21, 2, requires_grad=True)
+    target = torch.zeros(1, 21, 2)
+    target[0, 7:] = torch.nan
+    valid = torch.arange(21)[None] < 7
+    loss = joint_l1_2d(predicted, target, valid) + relative_depth_l1(
+        predicted[..., 0], target[..., 0], valid
+    )
+    loss.backward()
+    assert loss.item() == 3
+    assert (predicted.grad[0, :7] != 0).all()
+    assert (predicted.grad[0, 7:] == 0).all()
+
+
 def test_no_labels_give_zero_with_zero_gradient():
     predicted = torch.randn(1, 21, requires_grad=True)
     nothing = torch.zeros(1, 21, dtype=torch.bool)

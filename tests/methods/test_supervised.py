@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -46,6 +48,18 @@ def test_joints_without_labels_do_not_count():
     method.loss(outputs, view)[0].backward()
     assert (outputs.grad[2:, 8] == 0).all()
     assert (outputs.grad[:2, 8] != 0).all()
+
+
+def test_image_points_without_3d_train_2d_alone_in_a_mixed_batch():
+    view, method = labelled_view(), build_method(TINY)
+    has_3d = torch.tensor([True, False]).repeat(3)
+    view.joints_cam[~has_3d] = 0
+    mixed = replace(view, joint_valid_cam=has_3d[:, None].expand(6, 21))
+    outputs = torch.randn(6, 21, 3, requires_grad=True)
+    method.loss(outputs, mixed)[0].backward()
+    assert (outputs.grad[..., :2] != 0).all()
+    assert (outputs.grad[has_3d][:, 1:, 2] != 0).all()
+    assert (outputs.grad[~has_3d][..., 2] == 0).all()
 
 
 @pytest.mark.parametrize("joint", [0, 5])

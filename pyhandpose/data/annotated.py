@@ -1,0 +1,324 @@
+"""From a dataset's annotations to square crops of right hands in canonical form.
+
+A dataset's file says, for each index, what its own files say about one hand (``Entry``);
+``AnnotatedDataset`` does everything that is the same for all: it reads the image, crops a square,
+mirrors left hands, takes joints, camera, mask and depth along, checks the numbers, and counts what
+has to be skipped. A new dataset is a class with ``entry`` and ``image_file``, an opener, and one
+line in ``data/registry.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pyhandpose.data.crop import Canvas, Labels, square_around
+from pyhandpose.data.faults import DatasetError, EmptyBatchError, Fault, Faults, OnError
+from pyhandpose.data.photo import Box, Photo, UnreadableImageError, read_photo
+from pyhandpose.data.sample import HandBatch, Source
+from pyhandpose.hand.skeleton import NUM_JOINTS, to_canonical
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How the samples of an annotated dataset are read: the options that all of them have."""
+
+    size: int = 224
+    """Side of the square images, px."""
+    margin: float = 1.5
+    """Where the crop is placed by the joints: its side, in sides of the square that just contains
+    them. Datasets that ship ready-made crops ignore it."""
+    on_error: OnError = "raise"
+    """What to do about missing and damaged files: "raise" or "skip" (counted and named)."""
+    geometry: bool = False
+    """Read mask and depth as well, where the dataset has them."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or not self.margin > 0:
+            raise ValueError(
+                f"ReadOptions: size and margin must be positive, got {self.size} and {self.margin}"
+            )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a dataset's files say about one hand, in px of its image file, m and OpenCV axes."""
+
+    name: str
+    """The entry in the annotations, in the dataset's own terms: an id, or an index."""
+    joints_img: Array | None = None
+    """(21,2) px; NaN where there is no label."""
+    joints_cam: Array | None = None
+    """(21,3) m, camera axes; NaN where there is no label."""
+    intrinsics: Array | None = None
+    """(3,3) px. With it, image points that are missing are projected from ``joints_cam``."""
+    order: str = "canonical"
+    """Order of the joints, a key of ``hand.skeleton.JOINT_ORDERS``."""
+    labelled: NDArray[np.bool_] | None = None
+    """(21,) in the same order: which joints the dataset says it labels. These must be finite, the
+    others are ignored. None: all."""
+    is_left: bool = False
+    """A left hand: it is mirrored."""
+    box: Box | None = None
+    """The square to crop, ``photo.Box``; None: the rule of ``crop``."""
+    crop: str = "joints"
+    """Without a box: "joints" (a square about the labelled joints) or "whole" (the largest centred
+    square of the image)."""
+    image_size: tuple[int, int] | None = None
+    """(width, height) that the annotations are about; an image of another size is a fault."""
+    edit: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
+    """Changes the picture (H,W,3) before it is cropped, such as a background replacement."""
+    mask: Callable[[], NDArray[np.bool_]] | None = None
+    """Reads the hand's mask (H,W) in the image's pixels; called with ``geometry`` only."""
+    depth: Callable[[], NDArray[np.float32]] | None = None
+    """Reads the depth map (H,W), m, in the image's pixels; called with ``geometry`` only."""
+
+
+class Annotations(Protocol):
+    """One dataset's annotations."""
+
+    kind: str
+    """The dataset's name in the registry."""
+    files: Sequence[Path]
+    """The annotation files: their content decides the fingerprint."""
+
+    def __len__(self) -> int:
+        """Number of hands."""
+
+    def image_file(self, index: int) -> str:
+        """The path of an entry's image; must not touch the disk."""
+
+    def entry(self, index: int) -> Entry:
+        """An entry. Raises ``DatasetError`` if its annotations are broken."""
+
+
+class AnnotatedDataset:
+    """A dataset in canonical form; implements ``registry.Dataset``.
+
+    Skipping (``on_error="skip"``) happens at two moments, both deterministic:
+
+    - when the dataset is opened, entries whose image does not exist are left out, so that indices
+      and batches are full; folders are listed once each, no file is looked at by itself;
+    - when an entry turns out damaged as it is read, it is left out of its batch, which is then
+      shorter. ``read`` raises if nothing is left of a batch.
+
+    Either is counted in ``faults``.
+    """
+
+    def __init__(
+        self, annotations: Annotations, options: ReadOptions, name: str, faults: Faults
+    ) -> None:
+        """Use the dataset's opener, or ``open_dataset``."""
+        self.name = name
+        self.annotations = annotations
+        self.options = options
+        self.faults = faults
+        self.entries: NDArray[np.int64] = np.arange(len(annotations))
+        """(N,) which of the annotations are samples of this dataset."""
+        if options.on_error == "skip":
+            self.entries = self._present()
+        if not len(self.entries):
+            raise FileNotFoundError(
+                f"{name}: no usable entry"
+                + "".join(f"; {count} x {kind}" for kind, count in faults.counts.items())
+                + "".join(f"; {fault}" for fault in faults.named[:1])
+            )
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def read(self, indices: Tensor) -> HandBatch:
+        """The samples of (B,) indices, in that order; fewer if some are skipped."""
+        chosen = self.entries[indices.numpy()]
+        found = self._pool.map(self._read_or_skip, chosen.tolist())
+        samples = [sample for sample in found if sample is not None]
+        if not samples:
+            raise EmptyBatchError(
+                Fault("empty batch", self.name, f"none of {len(chosen)} entries could be read")
+            )
+        return _batch(samples)
+
+    def sample(self, entry: int) -> dict[str, Any]:
+        """One of the annotations as the fields of a ``HandBatch`` of one.
+
+        Raises:
+            DatasetError: anything that is wrong with it.
+        """
+        labels = self.annotations.entry(entry)
+        file = self.annotations.image_file(entry)
+        clean = check_labels(labels, file)
+        photo = _photo(file, labels)
+        try:
+            box = labels.box
+            if box is None and labels.crop == "joints":
+                box = square_around(clean.joints_img, self.options.margin)
+            canvas = Canvas.of(box, photo.size, self.options.size, labels.is_left)
+        except ValueError as error:
+            raise DatasetError(Fault("crop", file, str(error), labels.name)) from error
+        fields = {"image": canvas.image(photo), **canvas.labels(clean)}
+        if self.options.geometry:
+            for kind, load, move in (
+                ("mask", labels.mask, canvas.nearest),
+                ("depth", labels.depth, canvas.nearest),
+            ):
+                if load is not None:
+                    fields[kind] = move(_geometry(load, photo.size, file, labels.name))
+        fields["source"] = Source(self.annotations.kind, file, labels.name)
+        return fields
+
+    def fingerprint(self) -> str:
+        """A digest of the annotation files' ends and sizes, the options and the entries."""
+        digest = hashlib.sha256(f"{self.annotations.kind} {self.options}".encode())
+        for path in self.annotations.files:
+            digest.update(f"{path.name} {path.stat().st_size}".encode())
+            with open(path, "rb") as file:
+                digest.update(file.read(_END_BYTES))
+                file.seek(max(0, path.stat().st_size - _END_BYTES))
+                digest.update(file.read(_END_BYTES))
+        digest.update(self.entries.tobytes())
+        return digest.hexdigest()[:16]
+
+    def _present(self) -> NDArray[np.int64]:
+        """The entries whose image exists, from one listing of each folder."""
+        listings: dict[str, set[str]] = {}
+        kept = []
+        for index in self.entries.tolist():
+            file = self.annotations.image_file(index)
+            folder, name = os.path.split(file)
+            if folder not in listings:
+                listings[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+            if name in listings[folder]:
+                kept.append(index)
+            else:
+                self.faults.report("missing image", file, "no such file")
+        return np.array(kept, dtype=np.int64)
+
+    def _read_or_skip(self, entry: int) -> dict[str, Any] | None:
+        try:
+            return self.sample(entry)
+        except DatasetError as error:
+            self.faults.add(error.fault)  # raises, or counts
+            return None
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="read")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_pool"}
+
+
+_END_BYTES = 1 << 20
+
+
+def check_labels(entry: Entry, file: str) -> Labels:
+    """An entry's labels in canonical order, NaN where there is none, image points projected.
+
+    Raises:
+        DatasetError: a labelled joint is not finite, a shape is wrong, or K is no camera matrix.
+    """
+
+    def fault(kind: str, problem: str) -> DatasetError:
+        return DatasetError(Fault(kind, file, problem, entry.name))
+
+    camera = entry.intrinsics
+    if camera is not None and (problem := odd_intrinsics(camera)):
+        raise fault("intrinsics", problem)
+    labelled = np.ones(NUM_JOINTS, bool) if entry.labelled is None else entry.labelled
+    moved: list[Array | None] = []
+    for what, joints, columns in (
+        ("joints_img", entry.joints_img, 2),
+        ("joints_cam", entry.joints_cam, 3),
+    ):
+        if joints is None:
+            moved.append(None)
+            continue
+        if joints.shape != (NUM_JOINTS, columns):
+            raise fault("joints", f"{what}: expected (21,{columns}), got {joints.shape}")
+        bad = labelled & ~np.isfinite(joints).all(1)
+        if bad.any():
+            raise fault(
+                "joints",
+                f"{what} is not finite at joint {', '.join(map(str, np.flatnonzero(bad)))}",
+            )
+        known = np.where(labelled[:, None], joints.astype(np.float64), np.nan)
+        moved.append(to_canonical(known, entry.order))
+    joints_img, joints_cam = moved
+    if joints_cam is not None and camera is not None:
+        in_image = joints_cam @ camera.T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            in_image = in_image[:, :2] / in_image[:, 2:]
+        if joints_img is None:
+            joints_img = in_image
+        else:
+            joints_img = np.where(np.isnan(joints_img), in_image, joints_img)
+    return Labels(joints_img, joints_cam, camera)
+
+
+def odd_intrinsics(camera: Array) -> str:
+    """What is wrong with K, in words; empty for a camera matrix."""
+    if camera.shape != (3, 3):
+        return f"K: expected 3x3, got {camera.shape}"
+    if not np.isfinite(camera).all():
+        return "K is not finite"
+    if camera[0, 0] <= 0 or camera[1, 1] <= 0:
+        return f"K: focal lengths must be positive, got {camera[0, 0]:g} and {camera[1, 1]:g}"
+    if camera[1, 0] != 0 or camera[2].tolist() != [0, 0, 1]:
+        return f"K: expected an upper triangle with 1 at the end, got {camera.tolist()}"
+    return ""
+
+
+def _photo(file: str, entry: Entry) -> Photo:
+    try:
+        photo = read_photo(file)
+    except UnreadableImageError as error:
+        kind = "unreadable image" if os.path.exists(file) else "missing image"
+        problem = str(error).removeprefix(f"{file}: ")
+        raise DatasetError(Fault(kind, file, problem, entry.name)) from error
+    if entry.image_size is not None and photo.size != entry.image_size:
+        expected, got = ("{} x {} px".format(*size) for size in (entry.image_size, photo.size))
+        raise DatasetError(Fault("image size", file, f"expected {expected}, got {got}", entry.name))
+    return photo if entry.edit is None else read_photo(entry.edit(np.asarray(photo.image)))
+
+
+def _geometry(
+    load: Callable[[], NDArray[Any]], size: tuple[int, int], file: str, entry: str
+) -> NDArray[Any]:
+    try:
+        values = load()
+    except UnreadableImageError as error:
+        raise DatasetError(Fault("unreadable mask or depth", file, str(error), entry)) from error
+    if values.shape != size[::-1]:
+        raise DatasetError(
+            Fault(
+                "mask or depth size",
+                file,
+                f"expected {size[::-1]} as the image has, got {values.shape}",
+                entry,
+            )
+        )
+    return values
+
+
+def _batch(samples: list[dict[str, Any]]) -> HandBatch:
+    """Samples as one batch; mask and depth only if every sample has them."""
+    names = set(samples[0]).intersection(*samples)
+    sources = tuple(sample["source"] for sample in samples)
+    tensors = {
+        name: torch.from_numpy(np.stack([sample[name] for sample in samples]))
+        for name in names - {"source"}
+    }
+    return HandBatch(source=sources, **tensors)
