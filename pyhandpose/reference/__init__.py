@@ -7,7 +7,16 @@ device. They are what the tests and benchmarks compare with, never a silent fall
 from pyhandpose.reference.equivariant_nt_xent import equivariant_nt_xent
 from pyhandpose.reference.latent_affine import latent_affine
 from pyhandpose.reference.nt_xent import nt_xent
+from pyhandpose.reference.nt_xent_rows import nt_xent_log_sums, nt_xent_rows
 from pyhandpose.reference.procrustes import procrustes
 from pyhandpose.reference.root_depth import root_depth
 
-__all__ = ["equivariant_nt_xent", "latent_affine", "nt_xent", "procrustes", "root_depth"]
+__all__ = [
+    "equivariant_nt_xent",
+    "latent_affine",
+    "nt_xent",
+    "nt_xent_log_sums",
+    "nt_xent_rows",
+    "procrustes",
+    "root_depth",
+]

@@ -20,6 +20,9 @@ struct Inputs {
   PanelShape shape;
   double temperature;
   Convention convention;
+
+  Contrast contrast() const { return {shape, shape}; }
+  double divisor() const { return temperature * static_cast<double>(shape.num_rows); }
 };
 
 Inputs check_equivariant_nt_xent(const at::Tensor& z, const at::Tensor& affine, double temperature,
@@ -62,7 +65,7 @@ struct Packed {
                                    const at::Tensor& grad_loss, at::Tensor& grad_z) {
     return {{read_pointer<acc_t<T>>(panels), read_pointer<acc_t<T>>(grad_panels),
              read_pointer<acc_t<T>>(inverse_norm), read_pointer<acc_t<T>>(grad_loss),
-             write_pointer<T>(grad_z), in.shape, in.temperature},
+             write_pointer<T>(grad_z), in.shape, in.divisor()},
             read_pointer<T>(in.z),
             read_pointer<acc_t<T>>(in.affine),
             in.convention};
@@ -83,7 +86,8 @@ Packed pack_cpu(const Inputs& in) {
 std::tuple<at::Tensor, at::Tensor> forward_cpu(const at::Tensor& z, const at::Tensor& affine,
                                                double temperature, std::string_view convention) {
   const Inputs in = check_equivariant_nt_xent(z, affine, temperature, convention);
-  return nt_xent_forward_panels_cpu(pack_cpu(in).panels, in.shape, temperature);
+  const Packed packed = pack_cpu(in);
+  return nt_xent_forward_panels(packed.panels, packed.panels, in.contrast(), temperature);
 }
 
 at::Tensor backward_cpu(const at::Tensor& grad_loss, const at::Tensor& z, const at::Tensor& affine,
@@ -92,7 +96,7 @@ at::Tensor backward_cpu(const at::Tensor& grad_loss, const at::Tensor& z, const 
   const Inputs in = check_equivariant_nt_xent(z, affine, temperature, convention);
   Packed packed = pack_cpu(in);
   const at::Tensor grad_panels =
-      nt_xent_backward_panels_cpu(packed.panels, log_sums, in.shape, temperature);
+      nt_xent_backward_panels(packed.panels, packed.panels, log_sums, in.contrast(), temperature);
   at::Tensor grad_z = at::empty_like(in.z);
   dispatch_floating(in.z.scalar_type(), [&](auto tag) {
     const auto args = packed.unpack_args<decltype(tag)>(in, grad_panels, grad_loss, grad_z);
@@ -116,7 +120,8 @@ std::tuple<at::Tensor, at::Tensor> forward_cuda(const at::Tensor& z, const at::T
                                                 double temperature, std::string_view convention) {
   const CudaScope scope(z);
   const Inputs in = check_equivariant_nt_xent(z, affine, temperature, convention);
-  return nt_xent_forward_panels_cuda(pack_cuda(in, scope.stream).panels, in.shape, temperature);
+  const Packed packed = pack_cuda(in, scope.stream);
+  return nt_xent_forward_panels(packed.panels, packed.panels, in.contrast(), temperature);
 }
 
 at::Tensor backward_cuda(const at::Tensor& grad_loss, const at::Tensor& z, const at::Tensor& affine,
@@ -126,7 +131,7 @@ at::Tensor backward_cuda(const at::Tensor& grad_loss, const at::Tensor& z, const
   const Inputs in = check_equivariant_nt_xent(z, affine, temperature, convention);
   Packed packed = pack_cuda(in, scope.stream);
   const at::Tensor grad_panels =
-      nt_xent_backward_panels_cuda(packed.panels, log_sums, in.shape, temperature);
+      nt_xent_backward_panels(packed.panels, packed.panels, log_sums, in.contrast(), temperature);
   at::Tensor grad_z = at::empty_like(in.z);
   dispatch_floating(in.z.scalar_type(), [&](auto tag) {
     equivariant_nt_xent_unpack_cuda(

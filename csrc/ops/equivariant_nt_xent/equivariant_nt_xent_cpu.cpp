@@ -36,8 +36,7 @@ void unpack(const EquivariantUnpack<T>& args, int64_t first_row, int64_t end_row
     const T* z = args.z + i * shape.dim;
     T* grad_z = args.rows.grad_z + i * shape.dim;
     RowGradient<acc_t<T>> row(args.rows.panels, args.rows.grad_panels, shape, i,
-                              *args.rows.grad_loss, args.rows.temperature,
-                              args.rows.inverse_norm[i]);
+                              *args.rows.grad_loss, args.rows.divisor, args.rows.inverse_norm[i]);
     for (int64_t d = 0; d < shape.dim; ++d) row.absorb(d);
     const auto statistics = gather<C>(z, P);
     LatentPullBack<C, acc_t<T>> pull_back{statistics.map(args.affine + i * 6, P), statistics};

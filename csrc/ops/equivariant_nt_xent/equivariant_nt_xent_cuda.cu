@@ -51,8 +51,7 @@ __global__ void __launch_bounds__(kWarpSize* kWarpsPerBlock)
     const T* z = args.z + i * shape.dim;
     T* grad_z = args.rows.grad_z + i * shape.dim;
     RowGradient<acc_t<T>> row(args.rows.panels, args.rows.grad_panels, shape, i,
-                              *args.rows.grad_loss, args.rows.temperature,
-                              args.rows.inverse_norm[i]);
+                              *args.rows.grad_loss, args.rows.divisor, args.rows.inverse_norm[i]);
     for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize) row.absorb(d);
     row.radial = warp_sum(row.radial);
     const auto statistics = gather<C>(z, P);

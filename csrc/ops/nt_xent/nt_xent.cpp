@@ -17,12 +17,6 @@ namespace {
 
 constexpr const char* kOp = "pyhandpose.nt_xent";
 constexpr int64_t kPanelsPerTask = 4;
-constexpr int64_t kPairsPerTask = 1;
-
-struct Packed {
-  at::Tensor panels, inverse_norm;
-  PanelShape shape;
-};
 
 at::Tensor check_nt_xent(const at::Tensor& z, double temperature) {
   check_shape(kOp, "z", z, "(2N,D)", {-1, -1});
@@ -32,137 +26,89 @@ at::Tensor check_nt_xent(const at::Tensor& z, double temperature) {
   return z.contiguous();
 }
 
-Packed allocate(const at::Tensor& z) {
-  const PanelShape shape{z.size(0), z.size(1)};
-  const auto options = z.options().dtype(accumulate_dtype(z.scalar_type()));
-  at::Tensor inverse_norm = at::empty({shape.num_rows}, options);
-  return {nt_xent_new_panels(inverse_norm, shape), inverse_norm, shape};
+PanelShape shape_of(const at::Tensor& z) { return {z.size(0), z.size(1)}; }
+
+// f(begin, end) on ranges of panels.
+template <typename F>
+void for_each_panel(PanelShape shape, F f) {
+  at::parallel_for(0, shape.num_panels(), kPanelsPerTask, f);
 }
 
-template <typename T>
-NtXentPack<T> pack_args(const at::Tensor& z, Packed& packed) {
-  return {read_pointer<T>(z), write_pointer<acc_t<T>>(packed.panels),
-          write_pointer<acc_t<T>>(packed.inverse_norm), packed.shape};
+// f(phase, begin, end) on ranges of tasks, one phase after another.
+template <typename F>
+void for_each_pair(PanelShape shape, F f) {
+  const PairSchedule schedule(shape.num_panels());
+  for (int64_t phase = 0; phase < schedule.num_phases(); ++phase)
+    at::parallel_for(0, schedule.num_tasks(phase), 1,
+                     [&](int64_t begin, int64_t end) { f(phase, begin, end); });
 }
 
-template <typename T>
-NtXentUnpack<T> unpack_args(const Packed& packed, const at::Tensor& grad_panels,
-                            const at::Tensor& grad_loss, at::Tensor& grad_z, double temperature) {
-  return {read_pointer<acc_t<T>>(packed.panels),
-          read_pointer<acc_t<T>>(grad_panels),
-          read_pointer<acc_t<T>>(packed.inverse_norm),
-          read_pointer<acc_t<T>>(grad_loss),
-          write_pointer<T>(grad_z),
-          packed.shape,
-          temperature};
-}
-
-// Per-row arrays of the forward pass and its result.
-struct ForwardBuffers {
-  at::Tensor sums, log_sums, row_loss, loss;
-
-  ForwardBuffers(const at::Tensor& panels, PanelShape shape) {
-    const auto precise = panels.options().dtype(at::kDouble);
-    sums = at::zeros({shape.num_panels() * PanelShape::kRows}, precise);
-    log_sums = at::empty({shape.num_rows}, precise);
-    row_loss = at::empty({shape.num_rows}, precise);
-    loss = at::empty({}, panels.options());
-  }
-
-  template <typename A>
-  NtXentForward<A> args(const at::Tensor& panels, PanelShape shape, double temperature) {
-    return {read_pointer<A>(panels),
-            write_pointer<double>(sums),
-            write_pointer<double>(log_sums),
-            write_pointer<double>(row_loss),
-            shape,
-            temperature};
-  }
-};
-
-struct BackwardBuffers {
-  at::Tensor weights, grad_panels;
-
-  BackwardBuffers(const at::Tensor& panels, PanelShape shape)
-      : weights(at::empty({shape.num_panels() * PanelShape::kRows}, panels.options())),
-        grad_panels(at::zeros_like(panels)) {}
-
-  template <typename A>
-  NtXentBackward<A> args(const at::Tensor& panels, const at::Tensor& log_sums, PanelShape shape,
-                         double temperature) {
-    return {read_pointer<A>(panels),
-            read_pointer<double>(log_sums),
-            write_pointer<A>(weights),
-            write_pointer<A>(grad_panels),
-            shape,
-            temperature};
-  }
-};
-
-Packed pack_cpu(const at::Tensor& z) {
-  Packed packed = allocate(z);
-  dispatch_floating(z.scalar_type(), [&](auto tag) {
-    const auto args = pack_args<decltype(tag)>(z, packed);
-    at::parallel_for(0, packed.shape.num_panels(), kPanelsPerTask, [&](int64_t begin, int64_t end) {
-      PYHANDPOSE_ISA_CALL(nt_xent_pack_cpu(args, begin, end));
+template <typename A>
+void forward_cpu(const NtXentForward<A>& args, A* loss) {
+  const Contrast& contrast = args.contrast;
+  if (contrast.is_square() && has_constant_shift(args.temperature)) {
+    for_each_pair(contrast.columns, [&](int64_t phase, int64_t begin, int64_t end) {
+      PYHANDPOSE_ISA_CALL(nt_xent_sum_pairs_cpu(args, phase, begin, end));
     });
-  });
-  return packed;
-}
-
-std::tuple<at::Tensor, at::Tensor> forward_cpu(const at::Tensor& z, double temperature) {
-  const Packed packed = pack_cpu(check_nt_xent(z, temperature));
-  return nt_xent_forward_panels_cpu(packed.panels, packed.shape, temperature);
-}
-
-at::Tensor backward_cpu(const at::Tensor& grad_loss, const at::Tensor& z,
-                        const at::Tensor& log_sums, double temperature) {
-  const at::Tensor rows = check_nt_xent(z, temperature);
-  const Packed packed = pack_cpu(rows);
-  const at::Tensor grad_panels =
-      nt_xent_backward_panels_cpu(packed.panels, log_sums, packed.shape, temperature);
-  at::Tensor grad_z = at::empty_like(rows);
-  dispatch_floating(z.scalar_type(), [&](auto tag) {
-    const auto args =
-        unpack_args<decltype(tag)>(packed, grad_panels, grad_loss, grad_z, temperature);
-    at::parallel_for(0, packed.shape.num_panels(), kPanelsPerTask, [&](int64_t begin, int64_t end) {
-      PYHANDPOSE_ISA_CALL(nt_xent_unpack_cpu(args, begin, end));
+    for_each_panel(contrast.rows, [&](int64_t begin, int64_t end) {
+      PYHANDPOSE_ISA_CALL(nt_xent_row_loss_cpu(args, begin, end));
     });
-  });
-  return grad_z;
+  } else {
+    at::parallel_for(0, contrast.rows.num_panels(), 1, [&](int64_t begin, int64_t end) {
+      PYHANDPOSE_ISA_CALL(nt_xent_log_sum_rows_cpu(args, begin, end));
+    });
+  }
+  *loss = static_cast<A>(PYHANDPOSE_ISA_CALL(nt_xent_mean_cpu(args.row_loss, contrast)));
 }
 
+template <typename A>
+void backward_cpu(const NtXentBackward<A>& args) {
+  const Contrast& contrast = args.contrast;
+  for_each_panel(contrast.columns, [&](int64_t begin, int64_t end) {
+    PYHANDPOSE_ISA_CALL(nt_xent_weights_cpu(args, begin, end));
+  });
+  if (contrast.is_square())
+    for_each_pair(contrast.columns, [&](int64_t phase, int64_t begin, int64_t end) {
+      PYHANDPOSE_ISA_CALL(nt_xent_gradient_pairs_cpu(args, phase, begin, end));
+    });
+  else
+    at::parallel_for(0, contrast.rows.num_panels(), 1, [&](int64_t begin, int64_t end) {
+      PYHANDPOSE_ISA_CALL(nt_xent_gradient_rows_cpu(args, begin, end));
+    });
+  for_each_panel(contrast.rows, [&](int64_t begin, int64_t end) {
+    PYHANDPOSE_ISA_CALL(nt_xent_positives_cpu(args, begin, end));
+  });
+}
+
+// The kernels on the device of `tensor`: cuda(stream) or cpu().
+template <typename Cpu, typename Cuda>
+void on_device_of(const at::Tensor& tensor, Cpu cpu, [[maybe_unused]] Cuda cuda) {
 #if defined(PYHANDPOSE_WITH_CUDA)
-Packed pack_cuda(const at::Tensor& z, cudaStream_t stream) {
-  Packed packed = allocate(z);
-  dispatch_floating(z.scalar_type(), [&](auto tag) {
-    nt_xent_pack_cuda(pack_args<decltype(tag)>(z, packed), stream);
-  });
-  return packed;
-}
-
-std::tuple<at::Tensor, at::Tensor> forward_cuda(const at::Tensor& z, double temperature) {
-  const CudaScope scope(z);
-  const Packed packed = pack_cuda(check_nt_xent(z, temperature), scope.stream);
-  return nt_xent_forward_panels_cuda(packed.panels, packed.shape, temperature);
-}
-
-at::Tensor backward_cuda(const at::Tensor& grad_loss, const at::Tensor& z,
-                         const at::Tensor& log_sums, double temperature) {
-  const CudaScope scope(z);
-  const at::Tensor rows = check_nt_xent(z, temperature);
-  const Packed packed = pack_cuda(rows, scope.stream);
-  const at::Tensor grad_panels =
-      nt_xent_backward_panels_cuda(packed.panels, log_sums, packed.shape, temperature);
-  at::Tensor grad_z = at::empty_like(rows);
-  dispatch_floating(z.scalar_type(), [&](auto tag) {
-    nt_xent_unpack_cuda(
-        unpack_args<decltype(tag)>(packed, grad_panels, grad_loss, grad_z, temperature),
-        scope.stream);
-  });
-  return grad_z;
-}
+  if (tensor.is_cuda()) {
+    const CudaScope scope(tensor);
+    return cuda(scope.stream);
+  }
 #endif
+  cpu();
+}
+
+std::tuple<at::Tensor, at::Tensor> forward(const at::Tensor& z, double temperature) {
+  const at::Tensor rows = check_nt_xent(z, temperature);
+  const at::Tensor panels = std::get<0>(nt_xent_pack(rows));
+  const PanelShape shape = shape_of(rows);
+  return nt_xent_forward_panels(panels, panels, {shape, shape}, temperature);
+}
+
+at::Tensor backward(const at::Tensor& grad_loss, const at::Tensor& z, const at::Tensor& log_sums,
+                    double temperature) {
+  const at::Tensor rows = check_nt_xent(z, temperature);
+  const auto [panels, inverse_norm] = nt_xent_pack(rows);
+  const PanelShape shape = shape_of(rows);
+  const at::Tensor grad_panels =
+      nt_xent_backward_panels(panels, panels, log_sums, {shape, shape}, temperature);
+  return nt_xent_unpack(grad_loss, rows, panels, inverse_norm, grad_panels,
+                        temperature * static_cast<double>(shape.num_rows));
+}
 
 }  // namespace
 
@@ -170,80 +116,130 @@ at::Tensor nt_xent_new_panels(const at::Tensor& like, PanelShape shape) {
   return at::zeros({shape.num_panels(), shape.width(), PanelShape::kRows}, like.options());
 }
 
-std::tuple<at::Tensor, at::Tensor> nt_xent_forward_panels_cpu(const at::Tensor& panels,
-                                                              PanelShape shape,
-                                                              double temperature) {
-  ForwardBuffers buffers(panels, shape);
-  dispatch_full_precision(panels.scalar_type(), [&](auto tag) {
+std::tuple<at::Tensor, at::Tensor> nt_xent_pack(const at::Tensor& z) {
+  const PanelShape shape = shape_of(z);
+  at::Tensor inverse_norm =
+      at::empty({shape.num_rows}, z.options().dtype(accumulate_dtype(z.scalar_type())));
+  at::Tensor panels = nt_xent_new_panels(inverse_norm, shape);
+  dispatch_floating(z.scalar_type(), [&](auto tag) {
+    using T = decltype(tag);
+    const NtXentPack<T> args{read_pointer<T>(z), write_pointer<acc_t<T>>(panels),
+                             write_pointer<acc_t<T>>(inverse_norm), shape};
+    on_device_of(
+        z,
+        [&] {
+          for_each_panel(shape, [&](int64_t begin, int64_t end) {
+            PYHANDPOSE_ISA_CALL(nt_xent_pack_cpu(args, begin, end));
+          });
+        },
+        [&](auto stream) { nt_xent_pack_cuda(args, stream); });
+  });
+  return {panels, inverse_norm};
+}
+
+std::tuple<at::Tensor, at::Tensor> nt_xent_forward_panels(const at::Tensor& rows,
+                                                          const at::Tensor& columns,
+                                                          const Contrast& contrast,
+                                                          double temperature) {
+  const auto precise = rows.options().dtype(at::kDouble);
+  at::Tensor sums = at::zeros({contrast.rows.num_panels() * PanelShape::kRows}, precise);
+  at::Tensor log_sums = at::empty({contrast.rows.num_rows}, precise);
+  at::Tensor row_loss = at::empty({contrast.rows.num_rows}, precise);
+  at::Tensor loss = at::empty({}, rows.options());
+  dispatch_full_precision(rows.scalar_type(), [&](auto tag) {
     using A = decltype(tag);
-    const auto args = buffers.args<A>(panels, shape, temperature);
-    if (has_constant_shift(temperature)) {
-      const PairSchedule schedule(shape.num_panels());
-      for (int64_t phase = 0; phase < schedule.num_phases(); ++phase)
-        at::parallel_for(0, schedule.num_tasks(phase), kPairsPerTask,
-                         [&](int64_t begin, int64_t end) {
-                           PYHANDPOSE_ISA_CALL(nt_xent_sum_pairs_cpu(args, phase, begin, end));
-                         });
-    } else {
-      at::parallel_for(0, shape.num_panels(), 1, [&](int64_t begin, int64_t end) {
-        PYHANDPOSE_ISA_CALL(nt_xent_log_sum_rows_cpu(args, begin, end));
-      });
-    }
-    at::parallel_for(0, shape.num_panels(), kPanelsPerTask, [&](int64_t begin, int64_t end) {
-      PYHANDPOSE_ISA_CALL(nt_xent_row_loss_cpu(args, begin, end));
-    });
-    *write_pointer<A>(buffers.loss) =
-        static_cast<A>(PYHANDPOSE_ISA_CALL(nt_xent_mean_cpu(args.row_loss, shape.num_rows)));
+    const NtXentForward<A> args{read_pointer<A>(rows),
+                                read_pointer<A>(columns),
+                                write_pointer<double>(sums),
+                                write_pointer<double>(log_sums),
+                                write_pointer<double>(row_loss),
+                                contrast,
+                                temperature};
+    A* mean = write_pointer<A>(loss);
+    on_device_of(
+        rows, [&] { forward_cpu(args, mean); },
+        [&](auto stream) { nt_xent_forward_cuda(args, mean, stream); });
   });
-  return {buffers.loss, buffers.log_sums};
+  return {loss, log_sums};
 }
 
-at::Tensor nt_xent_backward_panels_cpu(const at::Tensor& panels, const at::Tensor& log_sums,
-                                       PanelShape shape, double temperature) {
-  BackwardBuffers buffers(panels, shape);
-  dispatch_full_precision(panels.scalar_type(), [&](auto tag) {
-    const auto args = buffers.args<decltype(tag)>(panels, log_sums, shape, temperature);
-    at::parallel_for(0, shape.num_panels(), kPanelsPerTask, [&](int64_t begin, int64_t end) {
-      PYHANDPOSE_ISA_CALL(nt_xent_weights_cpu(args, begin, end));
-    });
-    const PairSchedule schedule(shape.num_panels());
-    for (int64_t phase = 0; phase < schedule.num_phases(); ++phase)
-      at::parallel_for(0, schedule.num_tasks(phase), kPairsPerTask,
-                       [&](int64_t begin, int64_t end) {
-                         PYHANDPOSE_ISA_CALL(nt_xent_gradient_pairs_cpu(args, phase, begin, end));
-                       });
-    at::parallel_for(0, shape.num_panels(), kPanelsPerTask, [&](int64_t begin, int64_t end) {
-      PYHANDPOSE_ISA_CALL(nt_xent_positives_cpu(args, begin, end));
-    });
-  });
-  return buffers.grad_panels;
-}
-
-#if defined(PYHANDPOSE_WITH_CUDA)
-std::tuple<at::Tensor, at::Tensor> nt_xent_forward_panels_cuda(const at::Tensor& panels,
-                                                               PanelShape shape,
-                                                               double temperature) {
-  const CudaScope scope(panels);
-  ForwardBuffers buffers(panels, shape);
-  dispatch_full_precision(panels.scalar_type(), [&](auto tag) {
+at::Tensor nt_xent_loss_of_panels(const at::Tensor& rows, const at::Tensor& columns,
+                                  const at::Tensor& log_sums, const Contrast& contrast,
+                                  double temperature) {
+  at::Tensor row_loss = at::empty({contrast.rows.num_rows}, log_sums.options());
+  at::Tensor loss = at::empty({}, rows.options());
+  dispatch_full_precision(rows.scalar_type(), [&](auto tag) {
     using A = decltype(tag);
-    nt_xent_forward_cuda(buffers.args<A>(panels, shape, temperature),
-                         write_pointer<A>(buffers.loss), scope.stream);
+    const NtXentBackward<A> args{read_pointer<A>(rows),
+                                 read_pointer<A>(columns),
+                                 read_pointer<double>(log_sums),
+                                 nullptr,
+                                 nullptr,
+                                 contrast,
+                                 temperature};
+    double* row_losses = write_pointer<double>(row_loss);
+    A* mean = write_pointer<A>(loss);
+    on_device_of(
+        rows,
+        [&] {
+          for_each_panel(contrast.rows, [&](int64_t begin, int64_t end) {
+            PYHANDPOSE_ISA_CALL(nt_xent_given_loss_cpu(args, row_losses, begin, end));
+          });
+          *mean = static_cast<A>(PYHANDPOSE_ISA_CALL(nt_xent_mean_cpu(row_losses, contrast)));
+        },
+        [&](auto stream) { nt_xent_given_loss_cuda(args, row_losses, mean, stream); });
   });
-  return {buffers.loss, buffers.log_sums};
+  return loss;
 }
 
-at::Tensor nt_xent_backward_panels_cuda(const at::Tensor& panels, const at::Tensor& log_sums,
-                                        PanelShape shape, double temperature) {
-  const CudaScope scope(panels);
-  BackwardBuffers buffers(panels, shape);
-  dispatch_full_precision(panels.scalar_type(), [&](auto tag) {
-    nt_xent_backward_cuda(buffers.args<decltype(tag)>(panels, log_sums, shape, temperature),
-                          scope.stream);
+at::Tensor nt_xent_backward_panels(const at::Tensor& rows, const at::Tensor& columns,
+                                   const at::Tensor& log_sums, const Contrast& contrast,
+                                   double temperature) {
+  at::Tensor weights =
+      at::empty({contrast.columns.num_panels() * PanelShape::kRows}, rows.options());
+  at::Tensor grad_panels = at::zeros_like(rows);
+  dispatch_full_precision(rows.scalar_type(), [&](auto tag) {
+    using A = decltype(tag);
+    const NtXentBackward<A> args{read_pointer<A>(rows),
+                                 read_pointer<A>(columns),
+                                 read_pointer<double>(log_sums),
+                                 write_pointer<A>(weights),
+                                 write_pointer<A>(grad_panels),
+                                 contrast,
+                                 temperature};
+    on_device_of(
+        rows, [&] { backward_cpu(args); },
+        [&](auto stream) { nt_xent_backward_cuda(args, stream); });
   });
-  return buffers.grad_panels;
+  return grad_panels;
 }
-#endif
+
+at::Tensor nt_xent_unpack(const at::Tensor& grad_loss, const at::Tensor& z,
+                          const at::Tensor& panels, const at::Tensor& inverse_norm,
+                          const at::Tensor& grad_panels, double divisor) {
+  const PanelShape shape = shape_of(z);
+  at::Tensor grad_z = at::empty_like(z);
+  dispatch_floating(z.scalar_type(), [&](auto tag) {
+    using T = decltype(tag);
+    using A = acc_t<T>;
+    const NtXentUnpack<T> args{read_pointer<A>(panels),
+                               read_pointer<A>(grad_panels),
+                               read_pointer<A>(inverse_norm),
+                               read_pointer<A>(grad_loss),
+                               write_pointer<T>(grad_z),
+                               shape,
+                               divisor};
+    on_device_of(
+        z,
+        [&] {
+          for_each_panel(shape, [&](int64_t begin, int64_t end) {
+            PYHANDPOSE_ISA_CALL(nt_xent_unpack_cpu(args, begin, end));
+          });
+        },
+        [&](auto stream) { nt_xent_unpack_cuda(args, stream); });
+  });
+  return grad_z;
+}
 
 TORCH_LIBRARY_FRAGMENT(pyhandpose, m) {
   m.def("nt_xent(Tensor z, float temperature) -> (Tensor loss, Tensor log_sums)",
@@ -254,14 +250,14 @@ TORCH_LIBRARY_FRAGMENT(pyhandpose, m) {
 }
 
 TORCH_LIBRARY_IMPL(pyhandpose, CPU, m) {
-  m.impl("nt_xent", &forward_cpu);
-  m.impl("nt_xent_backward", &backward_cpu);
+  m.impl("nt_xent", &forward);
+  m.impl("nt_xent_backward", &backward);
 }
 
 #if defined(PYHANDPOSE_WITH_CUDA)
 TORCH_LIBRARY_IMPL(pyhandpose, CUDA, m) {
-  m.impl("nt_xent", &forward_cuda);
-  m.impl("nt_xent_backward", &backward_cuda);
+  m.impl("nt_xent", &forward);
+  m.impl("nt_xent_backward", &backward);
 }
 #endif
 

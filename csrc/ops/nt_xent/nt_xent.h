@@ -47,11 +47,47 @@ struct PanelShape {
   PYHANDPOSE_HD int64_t index(int64_t row, int64_t d) const {
     return row / kRows * panel_size() + d * kRows + row % kRows;
   }
+};
+
+// Which rows are contrasted with which columns. Square: M = 2N rows with themselves, row i with the
+// positive (i + N) mod M. Rectangular: m rows, each of which names, among M columns, the one that
+// is itself and its positive; a row that names one beyond them is NaN throughout.
+struct Contrast {
+  PanelShape rows, columns;
+  const int64_t* itself_of = nullptr;    // (m,), null: square
+  const int64_t* positive_of = nullptr;  // (m,), null: square
+
+  PYHANDPOSE_HD bool is_square() const { return itself_of == nullptr; }
+  PYHANDPOSE_HD int64_t itself(int64_t row) const { return itself_of ? itself_of[row] : row; }
   PYHANDPOSE_HD int64_t positive(int64_t row) const {
-    return row < num_rows / 2 ? row + num_rows / 2 : row - num_rows / 2;
+    if (positive_of) return positive_of[row];
+    const int64_t half = columns.num_rows / 2;
+    return row < half ? row + half : row - half;
   }
-  PYHANDPOSE_HD bool is_negative(int64_t row, int64_t column) const {
-    return column < num_rows && column != row && column != positive(row);
+  PYHANDPOSE_HD bool has_columns(int64_t row) const {
+    const int64_t i = itself(row), p = positive(row);
+    return i >= 0 && i < columns.num_rows && p >= 0 && p < columns.num_rows;
+  }
+};
+
+// The columns that a row's streamed sums leave out.
+struct LeftOut {
+  int64_t itself = -1, positive = -1, num_columns = 0;
+
+  LeftOut() = default;
+  PYHANDPOSE_HD LeftOut(const Contrast& contrast, int64_t row)
+      : num_columns(contrast.columns.num_rows) {
+    if (row >= contrast.rows.num_rows) return;
+    itself = contrast.itself(row);
+    positive = contrast.positive(row);
+  }
+  PYHANDPOSE_HD bool operator()(int64_t column) const {
+    return column >= num_columns || column == itself || column == positive;
+  }
+  // Whether any of [first, first + count) is left out.
+  PYHANDPOSE_HD bool among(int64_t first, int64_t count) const {
+    return first + count > num_columns || (itself >= first && itself < first + count) ||
+           (positive >= first && positive < first + count);
   }
 };
 
@@ -65,22 +101,23 @@ struct NtXentPack {
 
 template <typename A>
 struct NtXentForward {
-  const A* panels;   // (num_panels,width,32)
+  const A* rows;     // (num_panels,width,32) of the m rows
+  const A* columns;  // (num_panels,width,32) of the M columns
   double* sums;      // (num_panels * 32,) zero at first: sum over the negatives of exp(s - 1/tau)
-                     // or, where that is no constant shift, log2 of their sum of exp(s)
-  double* log_sums;  // (M,): l_i
-  double* row_loss;  // (M,): l_i - s_ip
-  PanelShape shape;
+  double* log_sums;  // (m,): l_i
+  double* row_loss;  // (m,): l_i - s_ip
+  Contrast contrast;
   double temperature;
 };
 
 template <typename A>
 struct NtXentBackward {
-  const A* panels;         // (num_panels,width,32)
-  const double* log_sums;  // (M,): l_i
-  A* weights;              // (num_panels * 32,): what exp(s_ij) is weighted with, from l_i
-  A* grad_panels;          // (num_panels,width,32) zero at first: sum_j G_ij u_j + c_i u_p
-  PanelShape shape;
+  const A* rows;           // (num_panels,width,32) of the m rows
+  const A* columns;        // (num_panels,width,32) of the M columns
+  const double* log_sums;  // (M,): l_j of all columns
+  A* weights;              // (num_panels * 32,) of columns: what exp(s_ij) is weighted with
+  A* grad_panels;          // (num_panels,width,32) of rows, zero at first: sum_j G_ij u_j + c_i u_p
+  Contrast contrast;
   double temperature;
 };
 
@@ -92,7 +129,7 @@ struct NtXentUnpack {
   const acc_t<T>* grad_loss;     // ()
   T* grad_z;                     // (M,D)
   PanelShape shape;
-  double temperature;
+  double divisor;  // M tau
 };
 
 // On the CPU [begin, end) are panels, or tasks of one phase of PairSchedule.
@@ -105,11 +142,15 @@ PYHANDPOSE_FOR_EACH_ISA(
     void nt_xent_log_sum_rows_cpu(const NtXentForward<A>& args, int64_t begin, int64_t end);
     template <typename A>
     void nt_xent_row_loss_cpu(const NtXentForward<A>& args, int64_t begin, int64_t end);
-    double nt_xent_mean_cpu(const double* row_loss, int64_t num_rows); template <typename A>
+    template <typename A> void nt_xent_given_loss_cpu(const NtXentBackward<A>& args,
+                                                      double* row_loss, int64_t begin, int64_t end);
+    double nt_xent_mean_cpu(const double* row_loss, Contrast contrast); template <typename A>
     void nt_xent_weights_cpu(const NtXentBackward<A>& args, int64_t begin, int64_t end);
     template <typename A>
     void nt_xent_gradient_pairs_cpu(const NtXentBackward<A>& args, int64_t phase, int64_t begin,
                                     int64_t end);
+    template <typename A>
+    void nt_xent_gradient_rows_cpu(const NtXentBackward<A>& args, int64_t begin, int64_t end);
     template <typename A>
     void nt_xent_positives_cpu(const NtXentBackward<A>& args, int64_t begin, int64_t end);
     template <typename T>
@@ -118,29 +159,40 @@ PYHANDPOSE_FOR_EACH_ISA(
 #if defined(PYHANDPOSE_WITH_CUDA)
 template <typename T>
 void nt_xent_pack_cuda(const NtXentPack<T>& args, CUstream_st* stream);
-// The mean of the row losses goes to `loss`.
+// `loss` receives the sum of the row losses over M.
 template <typename A>
 void nt_xent_forward_cuda(const NtXentForward<A>& args, A* loss, CUstream_st* stream);
+template <typename A>
+void nt_xent_given_loss_cuda(const NtXentBackward<A>& args, double* row_loss, A* loss,
+                             CUstream_st* stream);
 template <typename A>
 void nt_xent_backward_cuda(const NtXentBackward<A>& args, CUstream_st* stream);
 template <typename T>
 void nt_xent_unpack_cuda(const NtXentUnpack<T>& args, CUstream_st* stream);
 #endif
 
-// The two middle steps on tensors (nt_xent.cpp), for every op that packs panels: (loss, log_sums)
-// and grad_panels. The device is the panels', whose stream is current. New panels are zero and have
-// the dtype and device of a tensor `like` them.
+// The steps on tensors of either device (nt_xent.cpp), for every op that contrasts rows. The device
+// of a CUDA tensor is current. New panels are zero and have the dtype and device of a tensor `like`
+// them; without a Contrast of its own, a step takes M = 2N rows as a square.
 at::Tensor nt_xent_new_panels(const at::Tensor& like, PanelShape shape);
-std::tuple<at::Tensor, at::Tensor> nt_xent_forward_panels_cpu(const at::Tensor& panels,
-                                                              PanelShape shape, double temperature);
-at::Tensor nt_xent_backward_panels_cpu(const at::Tensor& panels, const at::Tensor& log_sums,
-                                       PanelShape shape, double temperature);
-#if defined(PYHANDPOSE_WITH_CUDA)
-std::tuple<at::Tensor, at::Tensor> nt_xent_forward_panels_cuda(const at::Tensor& panels,
-                                                               PanelShape shape,
-                                                               double temperature);
-at::Tensor nt_xent_backward_panels_cuda(const at::Tensor& panels, const at::Tensor& log_sums,
-                                        PanelShape shape, double temperature);
-#endif
+// panels, inverse_norm
+std::tuple<at::Tensor, at::Tensor> nt_xent_pack(const at::Tensor& z);
+// loss: the sum of the row losses over M; log_sums (m,)
+std::tuple<at::Tensor, at::Tensor> nt_xent_forward_panels(const at::Tensor& rows,
+                                                          const at::Tensor& columns,
+                                                          const Contrast& contrast,
+                                                          double temperature);
+// The same loss from log_sums (M,) of all columns.
+at::Tensor nt_xent_loss_of_panels(const at::Tensor& rows, const at::Tensor& columns,
+                                  const at::Tensor& log_sums, const Contrast& contrast,
+                                  double temperature);
+// grad_panels of the rows
+at::Tensor nt_xent_backward_panels(const at::Tensor& rows, const at::Tensor& columns,
+                                   const at::Tensor& log_sums, const Contrast& contrast,
+                                   double temperature);
+// grad_z
+at::Tensor nt_xent_unpack(const at::Tensor& grad_loss, const at::Tensor& z,
+                          const at::Tensor& panels, const at::Tensor& inverse_norm,
+                          const at::Tensor& grad_panels, double divisor);
 
 }  // namespace pyhandpose

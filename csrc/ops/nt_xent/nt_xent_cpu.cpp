@@ -53,17 +53,18 @@ PYHANDPOSE_HD void fill_tile(Tile<A>& tile, const A* panel_i, const A* panel_j, 
 // Gives a row's score with itself and with its positive, and the scores of rows beyond M, a value
 // that counts for nothing.
 template <typename A>
-PYHANDPOSE_HD void mask_tile(Tile<A>& tile, PanelShape shape, int64_t i, int64_t j, A nothing) {
-  if (i == j)
-    for (int k = 0; k < kPanel; ++k) tile.at[k][k] = nothing;
+PYHANDPOSE_HD void mask_tile(Tile<A>& tile, const Contrast& contrast, int64_t i, int64_t j,
+                             A nothing) {
   const int64_t first_i = i * kPanel, first_j = j * kPanel;
-  const int64_t apart = absolute(first_j - first_i) - shape.num_rows / 2;
-  if (absolute(apart) < kPanel)
-    for (int r = 0; r < kPanel && first_i + r < shape.num_rows; ++r) {
-      const int64_t k = shape.positive(first_i + r) - first_j;
-      if (k >= 0 && k < kPanel) tile.at[k][r] = nothing;
-    }
-  const int64_t rows_i = shape.num_rows - first_i, rows_j = shape.num_rows - first_j;
+  const int64_t rows_i = contrast.rows.num_rows - first_i;
+  const int64_t rows_j = contrast.columns.num_rows - first_j;
+  for (int r = 0; r < kPanel && r < rows_i; ++r) {
+    const int64_t itself = contrast.itself(first_i + r) - first_j;
+    const int64_t positive = contrast.positive(first_i + r) - first_j;
+    if (itself >= 0 && itself < kPanel) tile.at[itself][r] = nothing;
+    if (positive >= 0 && positive < kPanel) tile.at[positive][r] = nothing;
+  }
+  if (rows_i >= kPanel && rows_j >= kPanel) return;
   for (int64_t k = 0; k < kPanel; ++k)
     for (int64_t r = k < rows_j ? rows_i : 0; r < kPanel; ++r) tile.at[k][r] = nothing;
 }
@@ -135,17 +136,17 @@ void nt_xent_pack_cpu(const NtXentPack<T>& args, int64_t begin, int64_t end) {
 template <typename A>
 void nt_xent_sum_pairs_cpu(const NtXentForward<A>& args, int64_t phase, int64_t begin,
                            int64_t end) {
-  const PanelShape shape = args.shape;
+  const PanelShape shape = args.contrast.columns;
   const Scores<A> scores(args.temperature);
   Tile<A> tile;
   Vec<A> sums_j[kPanel] = {};  // still to be summed over the lanes
   for_each_tile(
       shape.num_panels(), phase, begin, end,
       [&](int64_t i, int64_t j) {
-        fill_tile(tile, args.panels + i * shape.panel_size(), args.panels + j * shape.panel_size(),
-                  shape.width(),
+        fill_tile(tile, args.columns + i * shape.panel_size(),
+                  args.columns + j * shape.panel_size(), shape.width(),
                   [&](Vec<A> cosine, int, int) { return exp2_vector(scores.exponent(cosine)); });
-        mask_tile(tile, shape, i, j, A(0));
+        mask_tile(tile, args.contrast, i, j, A(0));
         A sums_i[kPanel] = {};
         for (int k = 0; k < kPanel; ++k)
           for (int r = 0; r < kPanel; ++r) sums_i[r] += tile.at[k][r];
@@ -162,10 +163,10 @@ void nt_xent_sum_pairs_cpu(const NtXentForward<A>& args, int64_t phase, int64_t 
       });
 }
 
-// Without a constant shift: every row's maximum so far, by lanes, and the sum under it.
+// Full rows: each one's maximum so far, by lanes, and the sum under it.
 template <typename A>
 void nt_xent_log_sum_rows_cpu(const NtXentForward<A>& args, int64_t begin, int64_t end) {
-  const PanelShape shape = args.shape;
+  const PanelShape shape = args.contrast.columns;
   const Scores<A> scores(args.temperature);
   constexpr A kNothing = -static_cast<A>(__builtin_inff());
   constexpr int kVectors = kPanel / kLanes<A>;
@@ -174,9 +175,9 @@ void nt_xent_log_sum_rows_cpu(const NtXentForward<A>& args, int64_t begin, int64
     Vec<A> max[kVectors], sum[kVectors] = {};
     for (auto& lanes : max) lanes = broadcast(kNothing);
     for (int64_t j = 0; j < shape.num_panels(); ++j) {
-      fill_tile(tile, args.panels + i * shape.panel_size(), args.panels + j * shape.panel_size(),
+      fill_tile(tile, args.rows + i * shape.panel_size(), args.columns + j * shape.panel_size(),
                 shape.width(), [&](Vec<A> cosine, int, int) { return scores.exponent(cosine); });
-      mask_tile(tile, shape, i, j, kNothing);
+      mask_tile(tile, args.contrast, i, j, kNothing);
       for (int v = 0; v < kVectors; ++v) {
         Vec<A> larger = max[v];
         for (int k = 0; k < kPanel; ++k) {
@@ -189,75 +190,97 @@ void nt_xent_log_sum_rows_cpu(const NtXentForward<A>& args, int64_t begin, int64
         max[v] = larger;
       }
     }
-    for (int r = 0; r < kPanel && i * kPanel + r < shape.num_rows; ++r)
-      args.sums[i * kPanel + r] =
-          logarithm_to_two(sum[r / kLanes<A>][r % kLanes<A>]) + max[r / kLanes<A>][r % kLanes<A>];
+    for (int r = 0; r < kPanel && i * kPanel + r < args.contrast.rows.num_rows; ++r)
+      finish_row(args, i * kPanel + r,
+                 logarithm_to_two(sum[r / kLanes<A>][r % kLanes<A>]) +
+                     max[r / kLanes<A>][r % kLanes<A>] + scores.shift);
   }
 }
 
 template <typename A>
 void nt_xent_row_loss_cpu(const NtXentForward<A>& args, int64_t begin, int64_t end) {
   const Scores<A> scores(args.temperature);
-  for (int64_t i = begin * kPanel; i < end * kPanel && i < args.shape.num_rows; ++i) {
-    const double negatives = has_constant_shift(args.temperature)
-                                 ? logarithm_to_two(args.sums[i]) + scores.shift
-                                 : args.sums[i];
-    const double cosine = positive_cosine(args.panels, args.shape, i);
-    args.log_sums[i] = row_log_sum(negatives, cosine, args.temperature);
-    args.row_loss[i] = row_loss(args.log_sums[i], cosine, args.temperature);
-  }
+  for (int64_t i = begin * kPanel; i < end * kPanel && i < args.contrast.rows.num_rows; ++i)
+    finish_row(args, i, logarithm_to_two(args.sums[i]) + scores.shift);
 }
 
-double nt_xent_mean_cpu(const double* row_loss, int64_t num_rows) {
+template <typename A>
+void nt_xent_given_loss_cpu(const NtXentBackward<A>& args, double* row_loss, int64_t begin,
+                            int64_t end) {
+  for (int64_t i = begin * kPanel; i < end * kPanel && i < args.contrast.rows.num_rows; ++i)
+    row_loss[i] = given_row_loss(args, i);
+}
+
+double nt_xent_mean_cpu(const double* row_loss, Contrast contrast) {
   double sum = 0.0;
-  for (int64_t i = 0; i < num_rows; ++i) sum += row_loss[i];
-  return sum / static_cast<double>(num_rows);
+  for (int64_t i = 0; i < contrast.rows.num_rows; ++i) sum += row_loss[i];
+  return sum / static_cast<double>(contrast.columns.num_rows);
 }
 
 template <typename A>
 void nt_xent_weights_cpu(const NtXentBackward<A>& args, int64_t begin, int64_t end) {
-  for (int64_t i = begin * kPanel; i < end * kPanel && i < args.shape.num_rows; ++i)
+  for (int64_t i = begin * kPanel; i < end * kPanel && i < args.contrast.columns.num_rows; ++i)
     args.weights[i] = row_weight<A>(args.log_sums[i], args.temperature);
 }
 
-// After the negatives: they sum to much less than the positive's share, and would be rounded to it.
 template <typename A>
 void nt_xent_positives_cpu(const NtXentBackward<A>& args, int64_t begin, int64_t end) {
-  const PanelShape shape = args.shape;
-  for (int64_t i = begin * kPanel; i < end * kPanel && i < shape.num_rows; ++i) {
-    const int64_t p = shape.positive(i);
-    const A weight =
-        static_cast<A>(positive_weight(positive_cosine(args.panels, shape, i), args.log_sums[i],
-                                       args.log_sums[p], args.temperature));
-    const A* positive = args.panels + shape.index(p, 0);
-    A* grad = args.grad_panels + shape.index(i, 0);
-    for (int64_t d = 0; d < shape.dim; ++d) grad[d * kPanel] += weight * positive[d * kPanel];
+  for (int64_t i = begin * kPanel; i < end * kPanel && i < args.contrast.rows.num_rows; ++i)
+    add_positive(args, i);
+}
+
+// G_ij of vectors of rows that start at lane r, against column k.
+template <typename A>
+struct PairWeights {
+  Scores<A> scores;
+  const A* rows;
+  const A* columns;
+  bool constant_shift;
+
+  PYHANDPOSE_HD Vec<A> operator()(Vec<A> cosine, int k, int lane) const {
+    const Vec<A> s = scores.exponent(cosine), own = load_vector(rows + lane);
+    return constant_shift ? exp2_vector(s) * (own + columns[k])
+                          : exp2_vector(s + own) + exp2_vector(s + columns[k]);
+  }
+};
+
+// Full rows: the gradient of rows that are not all columns.
+template <typename A>
+void nt_xent_gradient_rows_cpu(const NtXentBackward<A>& args, int64_t begin, int64_t end) {
+  const PanelShape shape = args.contrast.columns;
+  const int64_t num_rows = args.contrast.rows.num_rows;
+  PairWeights<A> weigh{Scores<A>(args.temperature), nullptr, nullptr,
+                       has_constant_shift(args.temperature)};
+  Tile<A> tile;
+  for (int64_t i = begin; i < end; ++i) {
+    A own[kPanel] = {};
+    for (int r = 0; r < kPanel && i * kPanel + r < num_rows; ++r)
+      own[r] = own_weight(args.weights, args.contrast, i * kPanel + r);
+    weigh.rows = own;
+    for (int64_t j = 0; j < shape.num_panels(); ++j) {
+      const A* column_panel = args.columns + j * shape.panel_size();
+      weigh.columns = args.weights + j * kPanel;
+      fill_tile(tile, args.rows + i * shape.panel_size(), column_panel, shape.width(), weigh);
+      mask_tile(tile, args.contrast, i, j, A(0));
+      add_product(args.grad_panels + i * shape.panel_size(), column_panel, tile, shape.width());
+    }
   }
 }
 
 template <typename A>
 void nt_xent_gradient_pairs_cpu(const NtXentBackward<A>& args, int64_t phase, int64_t begin,
                                 int64_t end) {
-  const PanelShape shape = args.shape;
-  const Scores<A> scores(args.temperature);
-  const bool constant_shift = has_constant_shift(args.temperature);
+  const PanelShape shape = args.contrast.columns;
+  PairWeights<A> weigh{Scores<A>(args.temperature), nullptr, nullptr,
+                       has_constant_shift(args.temperature)};
   Tile<A> tile, transposed;
   const auto visit = [&](int64_t i, int64_t j) {
-    const A* panel_i = args.panels + i * shape.panel_size();
-    const A* panel_j = args.panels + j * shape.panel_size();
-    const A* weights_i = args.weights + i * kPanel;
-    const A* weights_j = args.weights + j * kPanel;
-    if (constant_shift)
-      fill_tile(tile, panel_i, panel_j, shape.width(), [&](Vec<A> cosine, int k, int lane) {
-        return exp2_vector(scores.exponent(cosine)) *
-               (load_vector(weights_i + lane) + weights_j[k]);
-      });
-    else
-      fill_tile(tile, panel_i, panel_j, shape.width(), [&](Vec<A> cosine, int k, int lane) {
-        const Vec<A> s = scores.exponent(cosine);
-        return exp2_vector(s + load_vector(weights_i + lane)) + exp2_vector(s + weights_j[k]);
-      });
-    mask_tile(tile, shape, i, j, A(0));
+    const A* panel_i = args.columns + i * shape.panel_size();
+    const A* panel_j = args.columns + j * shape.panel_size();
+    weigh.rows = args.weights + i * kPanel;
+    weigh.columns = args.weights + j * kPanel;
+    fill_tile(tile, panel_i, panel_j, shape.width(), weigh);
+    mask_tile(tile, args.contrast, i, j, A(0));
     add_product(args.grad_panels + i * shape.panel_size(), panel_j, tile, shape.width());
     if (i == j) return;
     transpose(tile, transposed);
@@ -271,7 +294,7 @@ void nt_xent_unpack_cpu(const NtXentUnpack<T>& args, int64_t begin, int64_t end)
   const PanelShape shape = args.shape;
   for (int64_t i = begin * kPanel; i < end * kPanel && i < shape.num_rows; ++i) {
     RowGradient<acc_t<T>> row(args.panels, args.grad_panels, shape, i, *args.grad_loss,
-                              args.temperature, args.inverse_norm[i]);
+                              args.divisor, args.inverse_norm[i]);
     for (int64_t d = 0; d < shape.dim; ++d) row.absorb(d);
     T* grad_z = args.grad_z + i * shape.dim;
     for (int64_t d = 0; d < shape.dim; ++d) grad_z[d] = store<T>(row(d));
@@ -287,12 +310,14 @@ PYHANDPOSE_INSTANTIATE(Half)
 PYHANDPOSE_INSTANTIATE(BFloat16)
 #undef PYHANDPOSE_INSTANTIATE
 
-#define PYHANDPOSE_INSTANTIATE(A)                                                             \
-  template void nt_xent_sum_pairs_cpu<A>(const NtXentForward<A>&, int64_t, int64_t, int64_t); \
-  template void nt_xent_log_sum_rows_cpu<A>(const NtXentForward<A>&, int64_t, int64_t);       \
-  template void nt_xent_row_loss_cpu<A>(const NtXentForward<A>&, int64_t, int64_t);           \
-  template void nt_xent_weights_cpu<A>(const NtXentBackward<A>&, int64_t, int64_t);           \
-  template void nt_xent_positives_cpu<A>(const NtXentBackward<A>&, int64_t, int64_t);         \
+#define PYHANDPOSE_INSTANTIATE(A)                                                               \
+  template void nt_xent_sum_pairs_cpu<A>(const NtXentForward<A>&, int64_t, int64_t, int64_t);   \
+  template void nt_xent_log_sum_rows_cpu<A>(const NtXentForward<A>&, int64_t, int64_t);         \
+  template void nt_xent_row_loss_cpu<A>(const NtXentForward<A>&, int64_t, int64_t);             \
+  template void nt_xent_given_loss_cpu<A>(const NtXentBackward<A>&, double*, int64_t, int64_t); \
+  template void nt_xent_weights_cpu<A>(const NtXentBackward<A>&, int64_t, int64_t);             \
+  template void nt_xent_positives_cpu<A>(const NtXentBackward<A>&, int64_t, int64_t);           \
+  template void nt_xent_gradient_rows_cpu<A>(const NtXentBackward<A>&, int64_t, int64_t);       \
   template void nt_xent_gradient_pairs_cpu<A>(const NtXentBackward<A>&, int64_t, int64_t, int64_t);
 PYHANDPOSE_INSTANTIATE(double)
 PYHANDPOSE_INSTANTIATE(float)

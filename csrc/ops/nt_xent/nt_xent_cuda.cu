@@ -18,6 +18,7 @@ constexpr int kWarpsPerBlock = 8;
 constexpr int kSide = 16;          // threads along each side of a tile
 constexpr int kDepth = 32;         // elements of a row in shared memory at a time
 constexpr int kSlab = 4 * kDepth;  // elements of a row's gradient that a block keeps
+constexpr int kThreads = 256;      // of kernels with one row a thread
 constexpr int kMeanThreads = 1024;
 
 template <typename A>
@@ -49,17 +50,18 @@ __device__ __forceinline__ void load_chunk(A (&chunk)[kDepth][kTile<A>], const A
 // score[k][r] = <u_j, u_i> of column k and row r of this thread.
 template <typename A>
 __device__ __forceinline__ void cosine_tile(A (&cosine)[kMicro<A>][kMicro<A>], Chunks<A>& chunks,
-                                            const A* panels, PanelShape shape, int64_t tile_i,
+                                            const A* row_panels, const A* column_panels,
+                                            const Contrast& contrast, int64_t tile_i,
                                             int64_t tile_j) {
   constexpr int R = kMicro<A>;
 #pragma unroll
   for (int k = 0; k < R; ++k)
 #pragma unroll
     for (int r = 0; r < R; ++r) cosine[k][r] = A(0);
-  for (int64_t d0 = 0; d0 < shape.width(); d0 += kDepth) {
+  for (int64_t d0 = 0; d0 < contrast.rows.width(); d0 += kDepth) {
     __syncthreads();
-    load_chunk(chunks.i, panels, shape, tile_i, d0);
-    load_chunk(chunks.j, panels, shape, tile_j, d0);
+    load_chunk(chunks.i, row_panels, contrast.rows, tile_i, d0);
+    load_chunk(chunks.j, column_panels, contrast.columns, tile_j, d0);
     __syncthreads();
 #pragma unroll 4
     for (int t = 0; t < kDepth; ++t) {
@@ -111,29 +113,32 @@ __global__ void __launch_bounds__(kSide* kSide)
   __shared__ Chunks<A> chunks;
   __shared__ double partial_sum[kSide][kTile<A>];
   __shared__ A partial_shift[kSide][kTile<A>];
-  const PanelShape shape = args.shape;
+  const Contrast contrast = args.contrast;
   const Scores<A> scores(args.temperature);
-  const int64_t tile_i = blockIdx.x, M = shape.num_rows;
+  const int64_t tile_i = blockIdx.x, M = contrast.columns.num_rows;
   const int64_t first_i = tile_i * kTile<A> + threadIdx.x * R;
   Sum sums[R];
+  LeftOut left_out[R];
 #pragma unroll
-  for (int r = 0; r < R; ++r) sums[r] = Sum(scores);
+  for (int r = 0; r < R; ++r) {
+    sums[r] = Sum(scores);
+    left_out[r] = LeftOut(contrast, first_i + r);
+  }
 
   for (int64_t tile_j = 0; tile_j * kTile<A> < M; ++tile_j) {
     A x[R][R];
-    cosine_tile(x, chunks, args.panels, shape, tile_i, tile_j);
+    cosine_tile(x, chunks, args.rows, args.columns, contrast, tile_i, tile_j);
     const int64_t first_j = tile_j * kTile<A> + threadIdx.y * R;
 #pragma unroll
     for (int r = 0; r < R; ++r) {
-      const int64_t i = first_i + r;
 #pragma unroll
       for (int k = 0; k < R; ++k)
-        if (shape.is_negative(i, first_j + k)) sums[r].raise_shift(scores.exponent(x[k][r]));
+        if (!left_out[r](first_j + k)) sums[r].raise_shift(scores.exponent(x[k][r]));
       A sum = A(0);
 #pragma unroll
       for (int k = 0; k < R; ++k) {
         const A exponent = scores.exponent(x[k][r]);
-        if (shape.is_negative(i, first_j + k))
+        if (!left_out[r](first_j + k))
           sum += exp2_of(kConstantShift ? exponent : exponent - sums[r].shift);
       }
       sums[r].sum += sum;
@@ -148,7 +153,7 @@ __global__ void __launch_bounds__(kSide* kSide)
   __syncthreads();
   const int c = threadIdx.y * kSide + threadIdx.x;
   const int64_t i = tile_i * kTile<A> + c;
-  if (c >= kTile<A> || i >= M) return;
+  if (c >= kTile<A> || i >= contrast.rows.num_rows) return;
   Sum total(scores);
   for (int y = 0; y < kSide; ++y) {
     Sum other(scores);
@@ -156,16 +161,12 @@ __global__ void __launch_bounds__(kSide* kSide)
     other.shift = partial_shift[y][c];
     total.merge(other);
   }
-  const double cosine = positive_cosine(args.panels, shape, i);
-  const double log_sum =
-      row_log_sum(logarithm_to_two(total.sum) + total.shift, cosine, args.temperature);
-  args.log_sums[i] = log_sum;
-  args.row_loss[i] = row_loss(log_sum, cosine, args.temperature);
+  finish_row(args, i, logarithm_to_two(total.sum) + total.shift);
 }
 
 template <typename A>
 __global__ void __launch_bounds__(kMeanThreads)
-    nt_xent_mean_kernel(const double* row_loss, int64_t num_rows, A* loss) {
+    nt_xent_mean_kernel(const double* row_loss, int64_t num_rows, int64_t num_columns, A* loss) {
   __shared__ double partial[kMeanThreads];
   double sum = 0.0;
   for (int64_t i = threadIdx.x; i < num_rows; i += kMeanThreads) sum += row_loss[i];
@@ -174,31 +175,28 @@ __global__ void __launch_bounds__(kMeanThreads)
     __syncthreads();
     if (threadIdx.x < half) partial[threadIdx.x] += partial[threadIdx.x + half];
   }
-  if (threadIdx.x == 0) *loss = static_cast<A>(partial[0] / static_cast<double>(num_rows));
+  if (threadIdx.x == 0) *loss = static_cast<A>(partial[0] / static_cast<double>(num_columns));
+}
+
+template <typename A>
+__global__ void nt_xent_given_loss_kernel(const NtXentBackward<A> args, double* row_loss) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+       i < args.contrast.rows.num_rows; i += static_cast<int64_t>(gridDim.x) * blockDim.x)
+    row_loss[i] = given_row_loss(args, i);
 }
 
 template <typename A>
 __global__ void nt_xent_weights_kernel(const NtXentBackward<A> args) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-       i < args.shape.num_rows; i += static_cast<int64_t>(gridDim.x) * blockDim.x)
+       i < args.contrast.columns.num_rows; i += static_cast<int64_t>(gridDim.x) * blockDim.x)
     args.weights[i] = row_weight<A>(args.log_sums[i], args.temperature);
 }
 
-// After the negatives: they sum to much less than the positive's share, and would be rounded to it.
 template <typename A>
 __global__ void nt_xent_positives_kernel(const NtXentBackward<A> args) {
-  const PanelShape shape = args.shape;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < shape.num_rows;
-       i += static_cast<int64_t>(gridDim.x) * blockDim.x) {
-    const int64_t p = shape.positive(i);
-    const A weight =
-        static_cast<A>(positive_weight(positive_cosine(args.panels, shape, i), args.log_sums[i],
-                                       args.log_sums[p], args.temperature));
-    const A* positive = args.panels + shape.index(p, 0);
-    A* grad = args.grad_panels + shape.index(i, 0);
-    for (int64_t d = 0; d < shape.dim; ++d)
-      grad[d * PanelShape::kRows] += weight * positive[d * PanelShape::kRows];
-  }
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+       i < args.contrast.rows.num_rows; i += static_cast<int64_t>(gridDim.x) * blockDim.x)
+    add_positive(args, i);
 }
 
 template <bool kConstantShift, typename A>
@@ -207,18 +205,23 @@ __global__ void __launch_bounds__(kSide* kSide)
   constexpr int R = kMicro<A>, kChunks = kSlab / kDepth, kElements = kDepth / kSide;
   __shared__ Chunks<A> chunks;
   __shared__ A weighted[kTile<A>][kTile<A>];  // G, column by row
-  const PanelShape shape = args.shape;
+  const Contrast contrast = args.contrast;
+  const PanelShape shape = contrast.columns;
   const Scores<A> scores(args.temperature);
-  const int64_t tile_i = blockIdx.x, M = shape.num_rows;
+  const int64_t tile_i = blockIdx.x, m = contrast.rows.num_rows, M = shape.num_rows;
   const int64_t slab = static_cast<int64_t>(blockIdx.y) * kSlab;
   const int64_t first_i = tile_i * kTile<A> + threadIdx.x * R;
   A weights_i[R], grad[kChunks][kElements][R] = {};
+  LeftOut left_out[R];
 #pragma unroll
-  for (int r = 0; r < R; ++r) weights_i[r] = first_i + r < M ? args.weights[first_i + r] : A(0);
+  for (int r = 0; r < R; ++r) {
+    weights_i[r] = first_i + r < m ? own_weight(args.weights, contrast, first_i + r) : A(0);
+    left_out[r] = LeftOut(contrast, first_i + r);
+  }
 
   for (int64_t tile_j = 0; tile_j * kTile<A> < M; ++tile_j) {
     A x[R][R];
-    cosine_tile(x, chunks, args.panels, shape, tile_i, tile_j);
+    cosine_tile(x, chunks, args.rows, args.columns, contrast, tile_i, tile_j);
     const int64_t first_j = tile_j * kTile<A> + threadIdx.y * R;
 #pragma unroll
     for (int k = 0; k < R; ++k) {
@@ -229,15 +232,14 @@ __global__ void __launch_bounds__(kSide* kSide)
         const A s = scores.exponent(x[k][r]);
         const A g = kConstantShift ? exp2_of(s) * (weights_i[r] + weight_j)
                                    : exp2_of(s + weights_i[r]) + exp2_of(s + weight_j);
-        weighted[threadIdx.y * R + k][threadIdx.x * R + r] =
-            shape.is_negative(first_i + r, j) ? g : A(0);
+        weighted[threadIdx.y * R + k][threadIdx.x * R + r] = left_out[r](j) ? A(0) : g;
       }
     }
 #pragma unroll
     for (int c = 0; c < kChunks; ++c) {
       if (slab + c * kDepth >= shape.width()) break;
       __syncthreads();
-      load_chunk(chunks.j, args.panels, shape, tile_j, slab + c * kDepth);
+      load_chunk(chunks.j, args.columns, shape, tile_j, slab + c * kDepth);
       __syncthreads();
 #pragma unroll 4
       for (int k = 0; k < kTile<A>; ++k) {
@@ -258,8 +260,8 @@ __global__ void __launch_bounds__(kSide* kSide)
       const int64_t d = slab + c * kDepth + threadIdx.y * kElements + e;
 #pragma unroll
       for (int r = 0; r < R; ++r)
-        if (d < shape.dim && first_i + r < M)
-          args.grad_panels[shape.index(first_i + r, d)] = grad[c][e][r];
+        if (d < shape.dim && first_i + r < m)
+          args.grad_panels[contrast.rows.index(first_i + r, d)] = grad[c][e][r];
     }
 }
 
@@ -290,7 +292,7 @@ __global__ void __launch_bounds__(kWarpSize* kWarpsPerBlock)
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.y;
        i < shape.num_rows; i += static_cast<int64_t>(gridDim.x) * kWarpsPerBlock) {
     RowGradient<acc_t<T>> row(args.panels, args.grad_panels, shape, i, *args.grad_loss,
-                              args.temperature, args.inverse_norm[i]);
+                              args.divisor, args.inverse_norm[i]);
     for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize) row.absorb(d);
     row.radial = warp_sum(row.radial);
     T* grad_z = args.grad_z + i * shape.dim;
@@ -315,30 +317,42 @@ void nt_xent_pack_cuda(const NtXentPack<T>& args, cudaStream_t stream) {
 template <typename A>
 void nt_xent_forward_cuda(const NtXentForward<A>& args, A* loss, cudaStream_t stream) {
   const dim3 threads(kSide, kSide);
-  const unsigned blocks = num_tiles<A>(args.shape);
+  const unsigned blocks = num_tiles<A>(args.contrast.rows);
   if (has_constant_shift(args.temperature))
     nt_xent_forward_kernel<true><<<blocks, threads, 0, stream>>>(args);
   else
     nt_xent_forward_kernel<false><<<blocks, threads, 0, stream>>>(args);
   check_launch("nt_xent_forward_kernel");
-  nt_xent_mean_kernel<<<1, kMeanThreads, 0, stream>>>(args.row_loss, args.shape.num_rows, loss);
+  nt_xent_mean_kernel<<<1, kMeanThreads, 0, stream>>>(args.row_loss, args.contrast.rows.num_rows,
+                                                      args.contrast.columns.num_rows, loss);
+  check_launch("nt_xent_mean_kernel");
+}
+
+template <typename A>
+void nt_xent_given_loss_cuda(const NtXentBackward<A>& args, double* row_loss, A* loss,
+                             cudaStream_t stream) {
+  const int64_t m = args.contrast.rows.num_rows;
+  nt_xent_given_loss_kernel<<<grid_size(m, kThreads), kThreads, 0, stream>>>(args, row_loss);
+  check_launch("nt_xent_given_loss_kernel");
+  nt_xent_mean_kernel<<<1, kMeanThreads, 0, stream>>>(row_loss, m, args.contrast.columns.num_rows,
+                                                      loss);
   check_launch("nt_xent_mean_kernel");
 }
 
 template <typename A>
 void nt_xent_backward_cuda(const NtXentBackward<A>& args, cudaStream_t stream) {
-  constexpr int kThreads = 256;
-  const unsigned row_blocks = grid_size(args.shape.num_rows, kThreads);
-  nt_xent_weights_kernel<<<row_blocks, kThreads, 0, stream>>>(args);
+  const unsigned column_blocks = grid_size(args.contrast.columns.num_rows, kThreads);
+  nt_xent_weights_kernel<<<column_blocks, kThreads, 0, stream>>>(args);
   check_launch("nt_xent_weights_kernel");
   const dim3 threads(kSide, kSide);
-  const dim3 blocks(num_tiles<A>(args.shape),
-                    static_cast<unsigned>((args.shape.width() + kSlab - 1) / kSlab));
+  const dim3 blocks(num_tiles<A>(args.contrast.rows),
+                    static_cast<unsigned>((args.contrast.rows.width() + kSlab - 1) / kSlab));
   if (has_constant_shift(args.temperature))
     nt_xent_backward_kernel<true><<<blocks, threads, 0, stream>>>(args);
   else
     nt_xent_backward_kernel<false><<<blocks, threads, 0, stream>>>(args);
   check_launch("nt_xent_backward_kernel");
+  const unsigned row_blocks = grid_size(args.contrast.rows.num_rows, kThreads);
   nt_xent_positives_kernel<<<row_blocks, kThreads, 0, stream>>>(args);
   check_launch("nt_xent_positives_kernel");
 }
@@ -362,6 +376,10 @@ PYHANDPOSE_INSTANTIATE(BFloat16)
 
 template void nt_xent_forward_cuda<float>(const NtXentForward<float>&, float*, cudaStream_t);
 template void nt_xent_forward_cuda<double>(const NtXentForward<double>&, double*, cudaStream_t);
+template void nt_xent_given_loss_cuda<float>(const NtXentBackward<float>&, double*, float*,
+                                             cudaStream_t);
+template void nt_xent_given_loss_cuda<double>(const NtXentBackward<double>&, double*, double*,
+                                              cudaStream_t);
 template void nt_xent_backward_cuda<float>(const NtXentBackward<float>&, cudaStream_t);
 template void nt_xent_backward_cuda<double>(const NtXentBackward<double>&, cudaStream_t);
 

@@ -56,11 +56,13 @@ PYHANDPOSE_HD double inverse_norm(double sum_squares) {
 
 // <u_i, u_p>, the same whichever of the two asks.
 template <typename A>
-PYHANDPOSE_HD double positive_cosine(const A* panels, PanelShape shape, int64_t row) {
-  const A* unit = panels + shape.index(row, 0);
-  const A* positive = panels + shape.index(shape.positive(row), 0);
+PYHANDPOSE_HD double positive_cosine(const A* rows, const A* columns, const Contrast& contrast,
+                                     int64_t row) {
+  if (!contrast.has_columns(row)) return quiet_nan<double>();
+  const A* unit = rows + contrast.rows.index(row, 0);
+  const A* positive = columns + contrast.columns.index(contrast.positive(row), 0);
   double cosine = 0.0;
-  for (int64_t d = 0; d < shape.dim; ++d)
+  for (int64_t d = 0; d < contrast.rows.dim; ++d)
     cosine += static_cast<double>(unit[d * PanelShape::kRows]) *
               static_cast<double>(positive[d * PanelShape::kRows]);
   return cosine;
@@ -90,12 +92,49 @@ PYHANDPOSE_HD A row_weight(double log_sum, double temperature) {
   return static_cast<A>(has_constant_shift(temperature) ? power_of_two(exponent) : exponent);
 }
 
+// The weight of a row of the rectangle: that of the column that it is.
+template <typename A>
+PYHANDPOSE_HD A own_weight(const A* weights, const Contrast& contrast, int64_t row) {
+  return contrast.has_columns(row) ? weights[contrast.itself(row)] : quiet_nan<A>();
+}
+
 // c_i
-PYHANDPOSE_HD double positive_weight(double positive_cosine, double log_sum,
-                                     double log_sum_of_positive, double temperature) {
-  const double score = positive_cosine / temperature;
-  return exponential_minus_one(score - log_sum) +
-         exponential_minus_one(score - log_sum_of_positive);
+template <typename A>
+PYHANDPOSE_HD A positive_weight(const NtXentBackward<A>& args, int64_t row) {
+  const Contrast& contrast = args.contrast;
+  if (!contrast.has_columns(row)) return quiet_nan<A>();
+  const double score = positive_cosine(args.rows, args.columns, contrast, row) / args.temperature;
+  return static_cast<A>(exponential_minus_one(score - args.log_sums[contrast.itself(row)]) +
+                        exponential_minus_one(score - args.log_sums[contrast.positive(row)]));
+}
+
+// grad_i += c_i u_p. After the negatives: they sum to much less than the positive's share, and
+// would be rounded to it.
+template <typename A>
+PYHANDPOSE_HD void add_positive(const NtXentBackward<A>& args, int64_t row) {
+  const Contrast& contrast = args.contrast;
+  const A weight = positive_weight(args, row);
+  const int64_t p = contrast.has_columns(row) ? contrast.positive(row) : 0;
+  const A* positive = args.columns + contrast.columns.index(p, 0);
+  A* grad = args.grad_panels + contrast.rows.index(row, 0);
+  for (int64_t d = 0; d < contrast.rows.dim; ++d)
+    grad[d * PanelShape::kRows] += weight * positive[d * PanelShape::kRows];
+}
+
+// A row's loss from the log-sums of all columns.
+template <typename A>
+PYHANDPOSE_HD double given_row_loss(const NtXentBackward<A>& args, int64_t row) {
+  if (!args.contrast.has_columns(row)) return quiet_nan<double>();
+  return row_loss(args.log_sums[args.contrast.itself(row)],
+                  positive_cosine(args.rows, args.columns, args.contrast, row), args.temperature);
+}
+
+// l_i and the row's loss, from log2 of the sum over its negatives.
+template <typename A>
+PYHANDPOSE_HD void finish_row(const NtXentForward<A>& args, int64_t row, double log2_negatives) {
+  const double cosine = positive_cosine(args.rows, args.columns, args.contrast, row);
+  args.log_sums[row] = row_log_sum(log2_negatives, cosine, args.temperature);
+  args.row_loss[row] = row_loss(args.log_sums[row], cosine, args.temperature);
 }
 
 // The gradient of row i at element d, from the panels' gradient sum_j G_ij u_j + c_i u_p.
@@ -109,10 +148,10 @@ struct RowGradient {
   A radial = A(0);
 
   PYHANDPOSE_HD RowGradient(const A* panels, const A* grad_panels, PanelShape shape, int64_t row,
-                            A grad_loss, double temperature, A inverse_norm)
+                            A grad_loss, double divisor, A inverse_norm)
       : grad(grad_panels + shape.index(row, 0)),
         unit(panels + shape.index(row, 0)),
-        factor(static_cast<A>(grad_loss / (temperature * static_cast<double>(shape.num_rows)))),
+        factor(static_cast<A>(grad_loss / divisor)),
         inverse_norm(inverse_norm) {}
 
   // dL/du_i
