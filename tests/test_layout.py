@@ -76,7 +76,7 @@ def test_an_op_is_five_files_and_five_more_of_one_stem(op):
     sources = {p.name for p in (ROOT / "csrc" / "ops" / op).iterdir()}
     suffixes = (".h", ".cpp", "_math.h", "_cpu.cpp", "_cuda.cu")
     assert sources >= {op + suffix for suffix in suffixes}
-    assert all(re.fullmatch(op + r"(_\w+)?\.(h|cpp|cu)", name) for name in sources)
+    assert all(re.fullmatch(op + r"(_\w+)?\.(h|cuh|cpp|cu)", name) for name in sources)
     assert (PACKAGE / "ops" / f"{op}.py").is_file()
     assert (PACKAGE / "reference" / f"{op}.py").is_file()
     assert (ROOT / "tests" / "ops" / f"test_{op}.py").is_file()

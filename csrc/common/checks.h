@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "convention.h"
+#include "precision.h"
 #include "scalar.h"
 
 namespace pyhandpose {
@@ -91,6 +92,16 @@ inline Convention check_convention(const char* op, std::string_view name) {
                     ": argument 'convention' expected 'paper', 'official' or 'direct', got '", name,
                     "'");
   return Convention::kDirect;
+}
+
+// From the Python name of a precision to its value.
+inline Precision check_precision(const char* op, std::string_view name) {
+  if (name == "ffma") return Precision::kFfma;
+  if (name == "bf16x3") return Precision::kBf16x3;
+  if (name == "tf32") return Precision::kTf32;
+  TORCH_CHECK_VALUE(name == "bf16", op, ": argument 'precision' expected 'auto', 'ffma', ",
+                    "'bf16x3', 'tf32' or 'bf16', got '", name, "'");
+  return Precision::kBf16;
 }
 
 }  // namespace pyhandpose

@@ -24,4 +24,16 @@ inline void check_launch(const char* kernel) {
                              " failed: " + cudaGetErrorString(error));
 }
 
+// kernel<<<blocks, threads, 0, stream>>>(args...), checked.
+template <typename... Parameters, typename... Arguments>
+void launch(const char* name, void (*kernel)(Parameters...), dim3 blocks, dim3 threads,
+            [[maybe_unused]] cudaStream_t stream, const Arguments&... args) {
+#if defined(__CUDACC__)
+  kernel<<<blocks, threads, 0, stream>>>(args...);
+#else
+  run_on_host(kernel, blocks, threads, args...);  // tests/cpp/cuda_on_host
+#endif
+  check_launch(name);
+}
+
 }  // namespace pyhandpose

@@ -6,10 +6,16 @@ import torch
 from torch import Tensor
 
 from pyhandpose import _extension
+from pyhandpose.ops.precision import choose_precision
 
 
 def equivariant_nt_xent(
-    z: Tensor, affine: Tensor, *, temperature: float = 0.5, convention: str = "paper"
+    z: Tensor,
+    affine: Tensor,
+    *,
+    temperature: float = 0.5,
+    convention: str = "paper",
+    precision: str = "auto",
 ) -> Tensor:
     """PeCLR's loss: contrast two views in the frame of the image, not in that of the view.
 
@@ -28,6 +34,7 @@ def equivariant_nt_xent(
             ``latent_affine``; float64 for float64 z, else float32. Data: it receives no gradient.
         temperature: finite, > 0.
         convention: ``"paper"``, ``"official"`` or ``"direct"``, as for ``latent_affine``.
+        precision: as for ``nt_xent``.
 
     Returns:
         () float64 for float64 z, else float32. NaN, with NaN gradients, if any A is singular
@@ -36,7 +43,7 @@ def equivariant_nt_xent(
 
     Raises:
         ValueError: a wrong shape (an odd number of rows, fewer than four, an odd width), device,
-            temperature or convention.
+            temperature, convention or precision.
         TypeError: a wrong dtype.
 
     Memory is O(M P). The result does not depend on the number of threads. Second derivatives are
@@ -44,12 +51,16 @@ def equivariant_nt_xent(
 
     Source: PeCLR (001) eq. 4 and 5. Derivation: docs/maths/equivariant_nt_xent.md.
     """
-    loss, _ = torch.ops.pyhandpose.equivariant_nt_xent(z, affine, temperature, convention)
+    loss, _ = torch.ops.pyhandpose.equivariant_nt_xent(
+        z, affine, temperature, convention, choose_precision(z, precision)
+    )
     return loss
 
 
 @torch.library.register_fake("pyhandpose::equivariant_nt_xent")
-def _fake(z: Tensor, affine: Tensor, temperature: float, convention: str) -> tuple[Tensor, Tensor]:
+def _fake(
+    z: Tensor, affine: Tensor, temperature: float, convention: str, precision: str = "ffma"
+) -> tuple[Tensor, Tensor]:
     loss = z.new_empty((), dtype=torch.promote_types(z.dtype, torch.float32))
     return loss, z.new_empty(z.shape[:1], dtype=torch.float64)
 
@@ -62,26 +73,24 @@ def _fake_backward(
     log_sums: Tensor,
     temperature: float,
     convention: str,
+    precision: str = "ffma",
 ) -> Tensor:
     return torch.empty_like(z, memory_format=torch.contiguous_format)
 
 
-def _setup_context(
-    ctx: Any, inputs: tuple[Tensor, Tensor, float, str], output: tuple[Tensor, Tensor]
-) -> None:
-    z, affine, temperature, convention = inputs
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    z, affine, ctx.temperature, ctx.convention, ctx.precision = inputs
     _, log_sums = output
     ctx.mark_non_differentiable(log_sums)
     ctx.save_for_backward(z, affine, log_sums)
-    ctx.temperature, ctx.convention = temperature, convention
 
 
-def _backward(ctx: Any, grad_loss: Tensor, _: Any) -> tuple[Tensor, None, None, None]:
+def _backward(ctx: Any, grad_loss: Tensor, _: Any) -> tuple[Tensor, None, None, None, None]:
     z, affine, log_sums = ctx.saved_tensors
     grad_z = torch.ops.pyhandpose.equivariant_nt_xent_backward(
-        grad_loss, z, affine, log_sums, ctx.temperature, ctx.convention
+        grad_loss, z, affine, log_sums, ctx.temperature, ctx.convention, ctx.precision
     )
-    return grad_z, None, None, None
+    return grad_z, None, None, None, None
 
 
 _extension.register_gradient("equivariant_nt_xent", _backward, _setup_context)

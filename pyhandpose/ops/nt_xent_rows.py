@@ -6,10 +6,17 @@ import torch
 from torch import Tensor
 
 from pyhandpose import _extension
+from pyhandpose.ops.precision import choose_precision
 
 
 def nt_xent_log_sums(
-    rows: Tensor, columns: Tensor, itself: Tensor, positive: Tensor, *, temperature: float = 0.5
+    rows: Tensor,
+    columns: Tensor,
+    itself: Tensor,
+    positive: Tensor,
+    *,
+    temperature: float = 0.5,
+    precision: str = "auto",
 ) -> Tensor:
     """The log-sums l_i that ``nt_xent_rows`` needs, of these rows; not differentiable.
 
@@ -23,6 +30,7 @@ def nt_xent_log_sums(
         itself: (m,) int64.
         positive: (m,) int64.
         temperature: finite, > 0.
+        precision: as for ``nt_xent``.
 
     Returns:
         (m,) float64.
@@ -31,7 +39,7 @@ def nt_xent_log_sums(
         ValueError, TypeError: as ``nt_xent_rows``.
     """
     log_sums: Tensor = torch.ops.pyhandpose.nt_xent_log_sums(
-        rows, columns, itself, positive, temperature
+        rows, columns, itself, positive, temperature, choose_precision(rows, precision)
     )
     return log_sums
 
@@ -44,6 +52,7 @@ def nt_xent_rows(
     log_sums: Tensor,
     *,
     temperature: float = 0.5,
+    precision: str = "auto",
 ) -> Tensor:
     """A part of NT-Xent's M rows: their share of the loss, and their complete gradient.
 
@@ -71,13 +80,14 @@ def nt_xent_rows(
         positive: (m,) int64, the column of each row's other view; views are each other's.
         log_sums: (M,) float64, of all columns, from ``nt_xent_log_sums``. Data: no gradient.
         temperature: finite, > 0.
+        precision: as for ``nt_xent``.
 
     Returns:
         () float64 for float64 rows, else float32: the rows' share. An index that is no column makes
         it and that row's gradient NaN.
 
     Raises:
-        ValueError: a wrong shape, device or temperature.
+        ValueError: a wrong shape, device, temperature or precision.
         TypeError: a wrong dtype.
 
     Memory is O(M D). Second derivatives are not available.
@@ -85,27 +95,18 @@ def nt_xent_rows(
     Source: ``nt_xent``'s. Derivation: docs/maths/nt_xent.md.
     """
     loss: Tensor = torch.ops.pyhandpose.nt_xent_rows(
-        rows, columns, itself, positive, log_sums, temperature
+        rows, columns, itself, positive, log_sums, temperature, choose_precision(rows, precision)
     )
     return loss
 
 
 @torch.library.register_fake("pyhandpose::nt_xent_log_sums")
-def _fake_log_sums(
-    rows: Tensor, columns: Tensor, itself: Tensor, positive: Tensor, temperature: float
-) -> Tensor:
+def _fake_log_sums(rows: Tensor, *_: Any) -> Tensor:
     return rows.new_empty(rows.shape[:1], dtype=torch.float64)
 
 
 @torch.library.register_fake("pyhandpose::nt_xent_rows")
-def _fake(
-    rows: Tensor,
-    columns: Tensor,
-    itself: Tensor,
-    positive: Tensor,
-    log_sums: Tensor,
-    temperature: float,
-) -> Tensor:
+def _fake(rows: Tensor, *_: Any) -> Tensor:
     return rows.new_empty((), dtype=torch.promote_types(rows.dtype, torch.float32))
 
 
@@ -115,15 +116,15 @@ def _fake_backward(grad_loss: Tensor, rows: Tensor, *_: Any) -> Tensor:
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, ctx.temperature = inputs
+    *tensors, ctx.temperature, ctx.precision = inputs
     ctx.save_for_backward(*tensors)
 
 
 def _backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
     grad = torch.ops.pyhandpose.nt_xent_rows_backward(
-        grad_loss, *ctx.saved_tensors, ctx.temperature
+        grad_loss, *ctx.saved_tensors, ctx.temperature, ctx.precision
     )
-    return grad, None, None, None, None, None
+    return grad, None, None, None, None, None, None
 
 
 _extension.register_gradient("nt_xent_rows", _backward, _setup_context)

@@ -1,7 +1,8 @@
 """Every fused op once more in plain PyTorch, to be read beside the paper. Never imports ops.
 
-The same names and signatures as ``pyhandpose.ops``, differentiable by autograd to any order, on any
-device. They are what the tests and benchmarks compare with, never a silent fallback.
+The same names and signatures as ``pyhandpose.ops`` (but for ``precision``), differentiable by
+autograd to any order, on any device. They are what the tests and benchmarks compare with, never a
+silent fallback.
 """
 
 from pyhandpose.reference.equivariant_nt_xent import equivariant_nt_xent

@@ -84,19 +84,22 @@ Packed pack_cpu(const Inputs& in) {
 }
 
 std::tuple<at::Tensor, at::Tensor> forward_cpu(const at::Tensor& z, const at::Tensor& affine,
-                                               double temperature, std::string_view convention) {
+                                               double temperature, std::string_view convention,
+                                               std::string_view precision) {
   const Inputs in = check_equivariant_nt_xent(z, affine, temperature, convention);
   const Packed packed = pack_cpu(in);
-  return nt_xent_forward_panels(packed.panels, packed.panels, in.contrast(), temperature);
+  return nt_xent_forward_panels(packed.panels, packed.panels, in.contrast(), temperature,
+                                check_precision(kOp, precision));
 }
 
 at::Tensor backward_cpu(const at::Tensor& grad_loss, const at::Tensor& z, const at::Tensor& affine,
-                        const at::Tensor& log_sums, double temperature,
-                        std::string_view convention) {
+                        const at::Tensor& log_sums, double temperature, std::string_view convention,
+                        std::string_view precision) {
   const Inputs in = check_equivariant_nt_xent(z, affine, temperature, convention);
   Packed packed = pack_cpu(in);
   const at::Tensor grad_panels =
-      nt_xent_backward_panels(packed.panels, packed.panels, log_sums, in.contrast(), temperature);
+      nt_xent_backward_panels(packed.panels, packed.panels, log_sums, in.contrast(), temperature,
+                              check_precision(kOp, precision));
   at::Tensor grad_z = at::empty_like(in.z);
   dispatch_floating(in.z.scalar_type(), [&](auto tag) {
     const auto args = packed.unpack_args<decltype(tag)>(in, grad_panels, grad_loss, grad_z);
@@ -117,21 +120,24 @@ Packed pack_cuda(const Inputs& in, cudaStream_t stream) {
 }
 
 std::tuple<at::Tensor, at::Tensor> forward_cuda(const at::Tensor& z, const at::Tensor& affine,
-                                                double temperature, std::string_view convention) {
+                                                double temperature, std::string_view convention,
+                                                std::string_view precision) {
   const CudaScope scope(z);
   const Inputs in = check_equivariant_nt_xent(z, affine, temperature, convention);
   const Packed packed = pack_cuda(in, scope.stream);
-  return nt_xent_forward_panels(packed.panels, packed.panels, in.contrast(), temperature);
+  return nt_xent_forward_panels(packed.panels, packed.panels, in.contrast(), temperature,
+                                check_precision(kOp, precision));
 }
 
 at::Tensor backward_cuda(const at::Tensor& grad_loss, const at::Tensor& z, const at::Tensor& affine,
                          const at::Tensor& log_sums, double temperature,
-                         std::string_view convention) {
+                         std::string_view convention, std::string_view precision) {
   const CudaScope scope(z);
   const Inputs in = check_equivariant_nt_xent(z, affine, temperature, convention);
   Packed packed = pack_cuda(in, scope.stream);
   const at::Tensor grad_panels =
-      nt_xent_backward_panels(packed.panels, packed.panels, log_sums, in.contrast(), temperature);
+      nt_xent_backward_panels(packed.panels, packed.panels, log_sums, in.contrast(), temperature,
+                              check_precision(kOp, precision));
   at::Tensor grad_z = at::empty_like(in.z);
   dispatch_floating(in.z.scalar_type(), [&](auto tag) {
     equivariant_nt_xent_unpack_cuda(
@@ -145,12 +151,13 @@ at::Tensor backward_cuda(const at::Tensor& grad_loss, const at::Tensor& z, const
 
 TORCH_LIBRARY_FRAGMENT(pyhandpose, m) {
   m.def(
-      "equivariant_nt_xent(Tensor z, Tensor affine, float temperature, str convention) -> "
+      "equivariant_nt_xent(Tensor z, Tensor affine, float temperature, str convention, str "
+      "precision='ffma') -> "
       "(Tensor loss, Tensor log_sums)",
       {at::Tag::pt2_compliant_tag});
   m.def(
       "equivariant_nt_xent_backward(Tensor grad_loss, Tensor z, Tensor affine, Tensor log_sums, "
-      "float temperature, str convention) -> Tensor",
+      "float temperature, str convention, str precision='ffma') -> Tensor",
       {at::Tag::pt2_compliant_tag});
 }
 

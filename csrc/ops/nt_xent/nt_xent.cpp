@@ -92,20 +92,55 @@ void on_device_of(const at::Tensor& tensor, Cpu cpu, [[maybe_unused]] Cuda cuda)
   cpu();
 }
 
-std::tuple<at::Tensor, at::Tensor> forward(const at::Tensor& z, double temperature) {
+// The memory of the tensor cores' operands, filled. One operand where rows and columns are the
+// same.
+struct Operands {
+  at::Tensor row_bytes, column_bytes;
+  NtXentOperands args;
+
+  template <typename Stream>
+  Operands([[maybe_unused]] const at::Tensor& rows, [[maybe_unused]] const at::Tensor& columns,
+           [[maybe_unused]] const Contrast& contrast, [[maybe_unused]] Precision precision,
+           [[maybe_unused]] Stream stream) {
+#if defined(PYHANDPOSE_WITH_CUDA)
+    // Float64, and devices before compute capability 8.0, take the exact path whatever is asked.
+    if (rows.scalar_type() != at::kFloat || precision == Precision::kFfma || !has_mma()) return;
+    args.precision = precision;
+    args.columns = prepare(columns, contrast.columns, precision, column_bytes, stream);
+    args.rows = rows.is_same(columns) ? args.columns
+                                      : prepare(rows, contrast.rows, precision, row_bytes, stream);
+#endif
+  }
+
+#if defined(PYHANDPOSE_WITH_CUDA)
+  static NtXentOperand prepare(const at::Tensor& panels, PanelShape shape, Precision precision,
+                               at::Tensor& bytes, cudaStream_t stream) {
+    const OperandShape packed(shape.num_rows, shape.dim, element_bytes(precision),
+                              num_parts(precision));
+    bytes = at::empty({packed.num_bytes()}, panels.options().dtype(at::kByte));
+    const NtXentOperand operand{write_pointer<unsigned char>(bytes), packed};
+    nt_xent_prepare_cuda(read_pointer<float>(panels), shape, operand, precision, stream);
+    return operand;
+  }
+#endif
+};
+
+std::tuple<at::Tensor, at::Tensor> forward(const at::Tensor& z, double temperature,
+                                           std::string_view precision) {
   const at::Tensor rows = check_nt_xent(z, temperature);
   const at::Tensor panels = std::get<0>(nt_xent_pack(rows));
   const PanelShape shape = shape_of(rows);
-  return nt_xent_forward_panels(panels, panels, {shape, shape}, temperature);
+  return nt_xent_forward_panels(panels, panels, {shape, shape}, temperature,
+                                check_precision(kOp, precision));
 }
 
 at::Tensor backward(const at::Tensor& grad_loss, const at::Tensor& z, const at::Tensor& log_sums,
-                    double temperature) {
+                    double temperature, std::string_view precision) {
   const at::Tensor rows = check_nt_xent(z, temperature);
   const auto [panels, inverse_norm] = nt_xent_pack(rows);
   const PanelShape shape = shape_of(rows);
-  const at::Tensor grad_panels =
-      nt_xent_backward_panels(panels, panels, log_sums, {shape, shape}, temperature);
+  const at::Tensor grad_panels = nt_xent_backward_panels(
+      panels, panels, log_sums, {shape, shape}, temperature, check_precision(kOp, precision));
   return nt_xent_unpack(grad_loss, rows, panels, inverse_norm, grad_panels,
                         temperature * static_cast<double>(shape.num_rows));
 }
@@ -140,7 +175,7 @@ std::tuple<at::Tensor, at::Tensor> nt_xent_pack(const at::Tensor& z) {
 std::tuple<at::Tensor, at::Tensor> nt_xent_forward_panels(const at::Tensor& rows,
                                                           const at::Tensor& columns,
                                                           const Contrast& contrast,
-                                                          double temperature) {
+                                                          double temperature, Precision precision) {
   const auto precise = rows.options().dtype(at::kDouble);
   at::Tensor sums = at::zeros({contrast.rows.num_panels() * PanelShape::kRows}, precise);
   at::Tensor log_sums = at::empty({contrast.rows.num_rows}, precise);
@@ -158,7 +193,10 @@ std::tuple<at::Tensor, at::Tensor> nt_xent_forward_panels(const at::Tensor& rows
     A* mean = write_pointer<A>(loss);
     on_device_of(
         rows, [&] { forward_cpu(args, mean); },
-        [&](auto stream) { nt_xent_forward_cuda(args, mean, stream); });
+        [&](auto stream) {
+          const Operands operands(rows, columns, contrast, precision, stream);
+          nt_xent_forward_cuda(args, operands.args, mean, stream);
+        });
   });
   return {loss, log_sums};
 }
@@ -194,7 +232,7 @@ at::Tensor nt_xent_loss_of_panels(const at::Tensor& rows, const at::Tensor& colu
 
 at::Tensor nt_xent_backward_panels(const at::Tensor& rows, const at::Tensor& columns,
                                    const at::Tensor& log_sums, const Contrast& contrast,
-                                   double temperature) {
+                                   double temperature, Precision precision) {
   at::Tensor weights =
       at::empty({contrast.columns.num_panels() * PanelShape::kRows}, rows.options());
   at::Tensor grad_panels = at::zeros_like(rows);
@@ -209,7 +247,10 @@ at::Tensor nt_xent_backward_panels(const at::Tensor& rows, const at::Tensor& col
                                  temperature};
     on_device_of(
         rows, [&] { backward_cpu(args); },
-        [&](auto stream) { nt_xent_backward_cuda(args, stream); });
+        [&](auto stream) {
+          const Operands operands(rows, columns, contrast, precision, stream);
+          nt_xent_backward_cuda(args, operands.args, stream);
+        });
   });
   return grad_panels;
 }
@@ -242,10 +283,13 @@ at::Tensor nt_xent_unpack(const at::Tensor& grad_loss, const at::Tensor& z,
 }
 
 TORCH_LIBRARY_FRAGMENT(pyhandpose, m) {
-  m.def("nt_xent(Tensor z, float temperature) -> (Tensor loss, Tensor log_sums)",
-        {at::Tag::pt2_compliant_tag});
   m.def(
-      "nt_xent_backward(Tensor grad_loss, Tensor z, Tensor log_sums, float temperature) -> Tensor",
+      "nt_xent(Tensor z, float temperature, str precision='ffma') -> "
+      "(Tensor loss, Tensor log_sums)",
+      {at::Tag::pt2_compliant_tag});
+  m.def(
+      "nt_xent_backward(Tensor grad_loss, Tensor z, Tensor log_sums, float temperature, "
+      "str precision='ffma') -> Tensor",
       {at::Tag::pt2_compliant_tag});
 }
 

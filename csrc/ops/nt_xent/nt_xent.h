@@ -17,6 +17,8 @@
 
 #include "../../common/host_device.h"
 #include "../../common/isa.h"
+#include "../../common/mma_tile.h"
+#include "../../common/precision.h"
 #include "../../common/scalar.h"
 
 #if defined(PYHANDPOSE_WITH_CUDA)
@@ -132,6 +134,17 @@ struct NtXentUnpack {
   double divisor;  // M tau
 };
 
+// The unit rows as the tensor cores take them; without data where they do not (Precision::kFfma).
+struct NtXentOperand {
+  unsigned char* data = nullptr;
+  OperandShape shape = {};
+};
+
+struct NtXentOperands {
+  NtXentOperand rows, columns;
+  Precision precision = Precision::kFfma;
+};
+
 // On the CPU [begin, end) are panels, or tasks of one phase of PairSchedule.
 PYHANDPOSE_FOR_EACH_ISA(
     template <typename T>
@@ -161,14 +174,25 @@ template <typename T>
 void nt_xent_pack_cuda(const NtXentPack<T>& args, CUstream_st* stream);
 // `loss` receives the sum of the row losses over M.
 template <typename A>
-void nt_xent_forward_cuda(const NtXentForward<A>& args, A* loss, CUstream_st* stream);
+void nt_xent_forward_cuda(const NtXentForward<A>& args, const NtXentOperands& operands, A* loss,
+                          CUstream_st* stream);
 template <typename A>
 void nt_xent_given_loss_cuda(const NtXentBackward<A>& args, double* row_loss, A* loss,
                              CUstream_st* stream);
 template <typename A>
-void nt_xent_backward_cuda(const NtXentBackward<A>& args, CUstream_st* stream);
+void nt_xent_backward_cuda(const NtXentBackward<A>& args, const NtXentOperands& operands,
+                           CUstream_st* stream);
 template <typename T>
 void nt_xent_unpack_cuda(const NtXentUnpack<T>& args, CUstream_st* stream);
+
+// On tensor cores (nt_xent_mma_cuda.cu), where the current device has them.
+bool has_mma();
+void nt_xent_prepare_cuda(const float* panels, PanelShape shape, const NtXentOperand& operand,
+                          Precision precision, CUstream_st* stream);
+void nt_xent_mma_forward_cuda(const NtXentForward<float>& args, const NtXentOperands& operands,
+                              CUstream_st* stream);
+void nt_xent_mma_backward_cuda(const NtXentBackward<float>& args, const NtXentOperands& operands,
+                               CUstream_st* stream);
 #endif
 
 // The steps on tensors of either device (nt_xent.cpp), for every op that contrasts rows. The device
@@ -181,7 +205,7 @@ std::tuple<at::Tensor, at::Tensor> nt_xent_pack(const at::Tensor& z);
 std::tuple<at::Tensor, at::Tensor> nt_xent_forward_panels(const at::Tensor& rows,
                                                           const at::Tensor& columns,
                                                           const Contrast& contrast,
-                                                          double temperature);
+                                                          double temperature, Precision precision);
 // The same loss from log_sums (M,) of all columns.
 at::Tensor nt_xent_loss_of_panels(const at::Tensor& rows, const at::Tensor& columns,
                                   const at::Tensor& log_sums, const Contrast& contrast,
@@ -189,7 +213,7 @@ at::Tensor nt_xent_loss_of_panels(const at::Tensor& rows, const at::Tensor& colu
 // grad_panels of the rows
 at::Tensor nt_xent_backward_panels(const at::Tensor& rows, const at::Tensor& columns,
                                    const at::Tensor& log_sums, const Contrast& contrast,
-                                   double temperature);
+                                   double temperature, Precision precision);
 // grad_z
 at::Tensor nt_xent_unpack(const at::Tensor& grad_loss, const at::Tensor& z,
                           const at::Tensor& panels, const at::Tensor& inverse_norm,

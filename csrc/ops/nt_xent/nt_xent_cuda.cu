@@ -9,16 +9,15 @@
 // products. Packing and unpacking take one warp per row.
 #include "../../common/launch.cuh"
 #include "../../common/reduce.cuh"
-#include "nt_xent_math.h"
+#include "nt_xent_stream.cuh"
 
 namespace pyhandpose {
 namespace {
 
 constexpr int kWarpsPerBlock = 8;
-constexpr int kSide = 16;          // threads along each side of a tile
-constexpr int kDepth = 32;         // elements of a row in shared memory at a time
-constexpr int kSlab = 4 * kDepth;  // elements of a row's gradient that a block keeps
-constexpr int kThreads = 256;      // of kernels with one row a thread
+constexpr int kSide = 16;      // threads along each side of a tile
+constexpr int kDepth = 32;     // elements of a row in shared memory at a time
+constexpr int kThreads = 256;  // of kernels with one row a thread
 constexpr int kMeanThreads = 1024;
 
 template <typename A>
@@ -31,9 +30,6 @@ struct Chunks {
   A i[kDepth][kTile<A>];
   A j[kDepth][kTile<A>];
 };
-
-__device__ __forceinline__ float exp2_of(float x) { return exp2f(x); }
-__device__ __forceinline__ double exp2_of(double x) { return exp2(x); }
 
 // Elements [d0, d0 + kDepth) of a tile's rows; zero beyond the panels.
 template <typename A>
@@ -78,32 +74,6 @@ __device__ __forceinline__ void cosine_tile(A (&cosine)[kMicro<A>][kMicro<A>], C
     }
   }
 }
-
-// A row's sum of exponentials under a shift in base 2, its maximum where that is not constant.
-// A NaN score becomes the maximum and stays it.
-template <bool kConstantShift, typename A>
-struct StreamedSum {
-  A shift;
-  double sum;
-
-  StreamedSum() = default;
-  __device__ __forceinline__ explicit StreamedSum(const Scores<A>& scores)
-      : shift(kConstantShift ? scores.shift : -static_cast<A>(__builtin_inff())), sum(0.0) {}
-
-  __device__ __forceinline__ void raise_shift(A x) {
-    if constexpr (!kConstantShift) {
-      if (x > shift || x != x) {
-        if (sum != 0.0) sum *= exp2_of(shift - x);
-        shift = x;
-      }
-    }
-  }
-  __device__ __forceinline__ void merge(const StreamedSum& other) {
-    raise_shift(other.shift);
-    if (other.sum == 0.0) return;
-    sum += kConstantShift ? other.sum : other.sum * exp2_of(other.shift - shift);
-  }
-};
 
 template <bool kConstantShift, typename A>
 __global__ void __launch_bounds__(kSide* kSide)
@@ -305,64 +275,80 @@ unsigned num_tiles(PanelShape shape) {
   return static_cast<unsigned>((shape.num_rows + kTile<A> - 1) / kTile<A>);
 }
 
+template <typename A>
+void launch_mean(const double* row_loss, const Contrast& contrast, A* loss, cudaStream_t stream) {
+  launch("nt_xent_mean_kernel", nt_xent_mean_kernel<A>, 1, kMeanThreads, stream, row_loss,
+         contrast.rows.num_rows, contrast.columns.num_rows, loss);
+}
+
+template <typename A>
+void launch_negatives(const NtXentBackward<A>& args, const NtXentOperands& operands,
+                      cudaStream_t stream) {
+  if constexpr (sizeof(A) == sizeof(float))
+    if (operands.precision != Precision::kFfma)
+      return nt_xent_mma_backward_cuda(args, operands, stream);
+  const dim3 threads(kSide, kSide);
+  const dim3 blocks(num_tiles<A>(args.contrast.rows),
+                    static_cast<unsigned>((args.contrast.rows.width() + kSlab - 1) / kSlab));
+  if (has_constant_shift(args.temperature))
+    launch("nt_xent_backward_kernel", nt_xent_backward_kernel<true, A>, blocks, threads, stream,
+           args);
+  else
+    launch("nt_xent_backward_kernel", nt_xent_backward_kernel<false, A>, blocks, threads, stream,
+           args);
+}
+
 }  // namespace
 
 template <typename T>
 void nt_xent_pack_cuda(const NtXentPack<T>& args, cudaStream_t stream) {
-  const dim3 threads(kWarpSize, kWarpsPerBlock);
-  nt_xent_pack_kernel<<<grid_size(args.shape.num_rows, kWarpsPerBlock), threads, 0, stream>>>(args);
-  check_launch("nt_xent_pack_kernel");
+  launch("nt_xent_pack_kernel", nt_xent_pack_kernel<T>,
+         grid_size(args.shape.num_rows, kWarpsPerBlock), dim3(kWarpSize, kWarpsPerBlock), stream,
+         args);
 }
 
 template <typename A>
-void nt_xent_forward_cuda(const NtXentForward<A>& args, A* loss, cudaStream_t stream) {
+void nt_xent_forward_cuda(const NtXentForward<A>& args, const NtXentOperands& operands, A* loss,
+                          cudaStream_t stream) {
   const dim3 threads(kSide, kSide);
   const unsigned blocks = num_tiles<A>(args.contrast.rows);
+  if constexpr (sizeof(A) == sizeof(float))
+    if (operands.precision != Precision::kFfma) {
+      nt_xent_mma_forward_cuda(args, operands, stream);
+      return launch_mean(args.row_loss, args.contrast, loss, stream);
+    }
   if (has_constant_shift(args.temperature))
-    nt_xent_forward_kernel<true><<<blocks, threads, 0, stream>>>(args);
+    launch("nt_xent_forward_kernel", nt_xent_forward_kernel<true, A>, blocks, threads, stream,
+           args);
   else
-    nt_xent_forward_kernel<false><<<blocks, threads, 0, stream>>>(args);
-  check_launch("nt_xent_forward_kernel");
-  nt_xent_mean_kernel<<<1, kMeanThreads, 0, stream>>>(args.row_loss, args.contrast.rows.num_rows,
-                                                      args.contrast.columns.num_rows, loss);
-  check_launch("nt_xent_mean_kernel");
+    launch("nt_xent_forward_kernel", nt_xent_forward_kernel<false, A>, blocks, threads, stream,
+           args);
+  launch_mean(args.row_loss, args.contrast, loss, stream);
 }
 
 template <typename A>
 void nt_xent_given_loss_cuda(const NtXentBackward<A>& args, double* row_loss, A* loss,
                              cudaStream_t stream) {
-  const int64_t m = args.contrast.rows.num_rows;
-  nt_xent_given_loss_kernel<<<grid_size(m, kThreads), kThreads, 0, stream>>>(args, row_loss);
-  check_launch("nt_xent_given_loss_kernel");
-  nt_xent_mean_kernel<<<1, kMeanThreads, 0, stream>>>(row_loss, m, args.contrast.columns.num_rows,
-                                                      loss);
-  check_launch("nt_xent_mean_kernel");
+  launch("nt_xent_given_loss_kernel", nt_xent_given_loss_kernel<A>,
+         grid_size(args.contrast.rows.num_rows, kThreads), kThreads, stream, args, row_loss);
+  launch_mean(row_loss, args.contrast, loss, stream);
 }
 
 template <typename A>
-void nt_xent_backward_cuda(const NtXentBackward<A>& args, cudaStream_t stream) {
-  const unsigned column_blocks = grid_size(args.contrast.columns.num_rows, kThreads);
-  nt_xent_weights_kernel<<<column_blocks, kThreads, 0, stream>>>(args);
-  check_launch("nt_xent_weights_kernel");
-  const dim3 threads(kSide, kSide);
-  const dim3 blocks(num_tiles<A>(args.contrast.rows),
-                    static_cast<unsigned>((args.contrast.rows.width() + kSlab - 1) / kSlab));
-  if (has_constant_shift(args.temperature))
-    nt_xent_backward_kernel<true><<<blocks, threads, 0, stream>>>(args);
-  else
-    nt_xent_backward_kernel<false><<<blocks, threads, 0, stream>>>(args);
-  check_launch("nt_xent_backward_kernel");
-  const unsigned row_blocks = grid_size(args.contrast.rows.num_rows, kThreads);
-  nt_xent_positives_kernel<<<row_blocks, kThreads, 0, stream>>>(args);
-  check_launch("nt_xent_positives_kernel");
+void nt_xent_backward_cuda(const NtXentBackward<A>& args, const NtXentOperands& operands,
+                           cudaStream_t stream) {
+  launch("nt_xent_weights_kernel", nt_xent_weights_kernel<A>,
+         grid_size(args.contrast.columns.num_rows, kThreads), kThreads, stream, args);
+  launch_negatives(args, operands, stream);
+  launch("nt_xent_positives_kernel", nt_xent_positives_kernel<A>,
+         grid_size(args.contrast.rows.num_rows, kThreads), kThreads, stream, args);
 }
 
 template <typename T>
 void nt_xent_unpack_cuda(const NtXentUnpack<T>& args, cudaStream_t stream) {
-  const dim3 threads(kWarpSize, kWarpsPerBlock);
-  nt_xent_unpack_kernel<<<grid_size(args.shape.num_rows, kWarpsPerBlock), threads, 0, stream>>>(
-      args);
-  check_launch("nt_xent_unpack_kernel");
+  launch("nt_xent_unpack_kernel", nt_xent_unpack_kernel<T>,
+         grid_size(args.shape.num_rows, kWarpsPerBlock), dim3(kWarpSize, kWarpsPerBlock), stream,
+         args);
 }
 
 #define PYHANDPOSE_INSTANTIATE(T)                                         \
@@ -374,13 +360,14 @@ PYHANDPOSE_INSTANTIATE(Half)
 PYHANDPOSE_INSTANTIATE(BFloat16)
 #undef PYHANDPOSE_INSTANTIATE
 
-template void nt_xent_forward_cuda<float>(const NtXentForward<float>&, float*, cudaStream_t);
-template void nt_xent_forward_cuda<double>(const NtXentForward<double>&, double*, cudaStream_t);
-template void nt_xent_given_loss_cuda<float>(const NtXentBackward<float>&, double*, float*,
-                                             cudaStream_t);
-template void nt_xent_given_loss_cuda<double>(const NtXentBackward<double>&, double*, double*,
-                                              cudaStream_t);
-template void nt_xent_backward_cuda<float>(const NtXentBackward<float>&, cudaStream_t);
-template void nt_xent_backward_cuda<double>(const NtXentBackward<double>&, cudaStream_t);
+#define PYHANDPOSE_INSTANTIATE(A)                                                                \
+  template void nt_xent_forward_cuda<A>(const NtXentForward<A>&, const NtXentOperands&, A*,      \
+                                        cudaStream_t);                                           \
+  template void nt_xent_given_loss_cuda<A>(const NtXentBackward<A>&, double*, A*, cudaStream_t); \
+  template void nt_xent_backward_cuda<A>(const NtXentBackward<A>&, const NtXentOperands&,        \
+                                         cudaStream_t);
+PYHANDPOSE_INSTANTIATE(float)
+PYHANDPOSE_INSTANTIATE(double)
+#undef PYHANDPOSE_INSTANTIATE
 
 }  // namespace pyhandpose

@@ -10,6 +10,9 @@
 namespace pyhandpose {
 namespace {
 
+constexpr const char* kOp = "pyhandpose.nt_xent_rows";
+constexpr const char* kLogSums = "pyhandpose.nt_xent_log_sums";
+
 struct Inputs {
   at::Tensor rows, columns, itself, positive;  // contiguous
   double temperature;
@@ -59,31 +62,31 @@ at::Tensor panels_of(const at::Tensor& z) { return std::get<0>(nt_xent_pack(z));
 
 at::Tensor log_sums_of_rows(const at::Tensor& rows, const at::Tensor& columns,
                             const at::Tensor& itself, const at::Tensor& positive,
-                            double temperature) {
-  const Inputs in =
-      check_rows("pyhandpose.nt_xent_log_sums", rows, columns, itself, positive, temperature);
+                            double temperature, std::string_view precision) {
+  const Inputs in = check_rows(kLogSums, rows, columns, itself, positive, temperature);
   return std::get<1>(nt_xent_forward_panels(panels_of(in.rows), panels_of(in.columns),
-                                            in.contrast(), temperature));
+                                            in.contrast(), temperature,
+                                            check_precision(kLogSums, precision)));
 }
 
 at::Tensor loss_of_rows(const at::Tensor& rows, const at::Tensor& columns, const at::Tensor& itself,
-                        const at::Tensor& positive, const at::Tensor& log_sums,
-                        double temperature) {
-  constexpr const char* op = "pyhandpose.nt_xent_rows";
-  const Inputs in = check_rows(op, rows, columns, itself, positive, temperature);
+                        const at::Tensor& positive, const at::Tensor& log_sums, double temperature,
+                        std::string_view precision) {
+  const Inputs in = check_rows(kOp, rows, columns, itself, positive, temperature);
+  check_precision(kOp, precision);  // forward is one product a row: in full precision
   return nt_xent_loss_of_panels(panels_of(in.rows), panels_of(in.columns),
-                                check_log_sums(op, log_sums, in), in.contrast(), temperature);
+                                check_log_sums(kOp, log_sums, in), in.contrast(), temperature);
 }
 
 at::Tensor gradient_of_rows(const at::Tensor& grad_loss, const at::Tensor& rows,
                             const at::Tensor& columns, const at::Tensor& itself,
                             const at::Tensor& positive, const at::Tensor& log_sums,
-                            double temperature) {
-  constexpr const char* op = "pyhandpose.nt_xent_rows";
-  const Inputs in = check_rows(op, rows, columns, itself, positive, temperature);
+                            double temperature, std::string_view precision) {
+  const Inputs in = check_rows(kOp, rows, columns, itself, positive, temperature);
   const auto [panels, inverse_norm] = nt_xent_pack(in.rows);
-  const at::Tensor grad_panels = nt_xent_backward_panels(
-      panels, panels_of(in.columns), check_log_sums(op, log_sums, in), in.contrast(), temperature);
+  const at::Tensor grad_panels =
+      nt_xent_backward_panels(panels, panels_of(in.columns), check_log_sums(kOp, log_sums, in),
+                              in.contrast(), temperature, check_precision(kOp, precision));
   return nt_xent_unpack(grad_loss, in.rows, panels, inverse_norm, grad_panels,
                         temperature * static_cast<double>(in.columns.size(0)));
 }
@@ -93,15 +96,15 @@ at::Tensor gradient_of_rows(const at::Tensor& grad_loss, const at::Tensor& rows,
 TORCH_LIBRARY_FRAGMENT(pyhandpose, m) {
   m.def(
       "nt_xent_log_sums(Tensor rows, Tensor columns, Tensor itself, Tensor positive, "
-      "float temperature) -> Tensor",
+      "float temperature, str precision='ffma') -> Tensor",
       {at::Tag::pt2_compliant_tag});
   m.def(
       "nt_xent_rows(Tensor rows, Tensor columns, Tensor itself, Tensor positive, Tensor log_sums, "
-      "float temperature) -> Tensor",
+      "float temperature, str precision='ffma') -> Tensor",
       {at::Tag::pt2_compliant_tag});
   m.def(
       "nt_xent_rows_backward(Tensor grad_loss, Tensor rows, Tensor columns, Tensor itself, "
-      "Tensor positive, Tensor log_sums, float temperature) -> Tensor",
+      "Tensor positive, Tensor log_sums, float temperature, str precision='ffma') -> Tensor",
       {at::Tag::pt2_compliant_tag});
 }
 

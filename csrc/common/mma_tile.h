@@ -1,0 +1,84 @@
+// Where a tile's numbers lie: in shared memory, and in the registers of a warp's 32 lanes.
+//
+// A tile is 128 rows by 64 columns of scores; eight warps own 16 rows each. Operands are row-major
+// and pass through shared memory in chunks of 64 bytes a row, four segments of 16 bytes. A product
+// of 16 rows, 8 columns and 32 bytes of depth (16 bfloat16, 8 tf32) is one tensor-core instruction;
+// its operands' registers are filled by reading 8 segments of 16 bytes for each.
+#pragma once
+
+#include <cstdint>
+
+#include "host_device.h"
+
+namespace pyhandpose {
+
+constexpr int kMmaWarps = 8;
+constexpr int kMmaTileRows = 16 * kMmaWarps;
+constexpr int kMmaTileColumns = 64;
+constexpr int kColumnGroups = kMmaTileColumns / 8;
+constexpr int kSegmentBytes = 16;
+constexpr int kChunkSegments = 4;
+constexpr int kChunkBytes = kChunkSegments * kSegmentBytes;
+constexpr int kSlab = 128;  // elements of a row's gradient that a block keeps in registers
+
+// Byte offset of a segment of a chunk: segments are exchanged such that eight rows' segments of one
+// index lie in different banks.
+PYHANDPOSE_HD int chunk_offset(int row, int segment) {
+  return row * kChunkBytes + ((segment ^ ((row >> 1) % kChunkSegments)) * kSegmentBytes);
+}
+
+// The segment that a lane points at when a warp reads four 8 x 8 matrices of 16-bit elements.
+struct Place {
+  int row, segment;
+};
+// 16 rows x 2 segments, as the first operand, and as the second one read across (its depth runs
+// over the rows).
+PYHANDPOSE_HD Place place_of_rows(int lane) { return {lane % 16, lane / 16}; }
+// Two groups of 8 columns x 2 segments, as the second operand.
+PYHANDPOSE_HD Place place_of_columns(int lane) { return {lane % 8 + lane / 16 * 8, lane / 8 % 2}; }
+
+// Row and column, in a 16 x 8 product, of the four numbers that a lane holds.
+PYHANDPOSE_HD int product_row(int lane, int e) { return lane / 4 + e / 2 * 8; }
+PYHANDPOSE_HD int product_column(int lane, int e) { return lane % 4 * 2 + e % 2; }
+
+// Byte offset of one 4-byte element of a chunk.
+PYHANDPOSE_HD int word_offset(int row, int word) {
+  return chunk_offset(row, word / 4) + word % 4 * 4;
+}
+
+// What a block reads, in order: for each tile of columns the chunks of both operands for the
+// scores, then the column's chunks of the slab for the gradient (none in the forward pass).
+struct ChunkSchedule {
+  int64_t num_tiles;
+  int64_t score_chunks, first_slab_chunk, slab_chunks;
+  int64_t tile = 0, step = 0;
+
+  PYHANDPOSE_HD bool done() const { return tile >= num_tiles; }
+  PYHANDPOSE_HD bool is_score() const { return step < score_chunks; }
+  PYHANDPOSE_HD int64_t chunk() const {
+    return is_score() ? step : first_slab_chunk + step - score_chunks;
+  }
+  PYHANDPOSE_HD void advance() {
+    if (++step < score_chunks + slab_chunks) return;
+    step = 0;
+    ++tile;
+  }
+};
+
+// A matrix of `parts` (high, low) in row-major chunks, padded with zeros to whole tiles and chunks.
+struct OperandShape {
+  int64_t num_rows, row_bytes;
+  int parts;
+
+  OperandShape() = default;
+  PYHANDPOSE_HD OperandShape(int64_t rows, int64_t dim, int element_bytes, int parts)
+      : num_rows((rows + kMmaTileRows - 1) / kMmaTileRows * kMmaTileRows),
+        row_bytes((dim * element_bytes + kChunkBytes - 1) / kChunkBytes * kChunkBytes),
+        parts(parts) {}
+
+  PYHANDPOSE_HD int64_t num_chunks() const { return row_bytes / kChunkBytes; }
+  PYHANDPOSE_HD int64_t part_bytes() const { return num_rows * row_bytes; }
+  PYHANDPOSE_HD int64_t num_bytes() const { return parts * part_bytes(); }
+};
+
+}  // namespace pyhandpose

@@ -1,0 +1,265 @@
+// CUDA kernels of nt_xent on tensor cores.
+//
+// Parallelisation: a block of eight warps owns 128 rows and visits all tiles of 64 columns in
+// order, so every sum has one owner and one order: no atomics, the same bits every time. A warp
+// holds its 16 rows' 16 x 64 scores in registers; in the backward pass they become weights there,
+// which are at once the first operand of the product with the columns, and kSlab elements of its
+// rows' gradient stay in registers too. Wider rows take more blocks (grid y). Memory: operands are
+// prepared once, row-major, rounded (bfloat16, its high and low part, or tf32). They pass through
+// shared memory in chunks of 64 bytes a row, in two stages: while one is multiplied, cp.async fills
+// the other. 48 KB of shared memory a block at most. Positives are not in the tiles: finish_row and
+// add_positive take them from the unrounded panels.
+#include <type_traits>
+
+#include "../../common/launch.cuh"
+#include "nt_xent_mma.cuh"
+#include "nt_xent_stream.cuh"
+
+namespace pyhandpose {
+namespace {
+
+constexpr int kPrepareThreads = 256;
+
+// Cosines to exponents; -infinity, whose power is zero, for what a row leaves out.
+__device__ __forceinline__ void to_exponents(float (&x)[kColumnGroups][4],
+                                             const Scores<float>& scores,
+                                             const LeftOut (&left_out)[2], int64_t first_column) {
+#pragma unroll
+  for (int group = 0; group < kColumnGroups; ++group)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) x[group][e] = scores.exponent(x[group][e]);
+#pragma unroll
+  for (int r = 0; r < 2; ++r)
+    if (left_out[r].among(first_column, kMmaTileColumns)) {
+#pragma unroll
+      for (int group = 0; group < kColumnGroups; ++group)
+#pragma unroll
+        for (int e = 2 * r; e < 2 * r + 2; ++e)
+          if (left_out[r](first_column + group * 8 + product_column(threadIdx.x, e)))
+            x[group][e] = -__builtin_inff();
+    }
+}
+
+// The lane's rows: two of the warp's sixteen.
+__device__ __forceinline__ int64_t row_of_lane(int r) {
+  return static_cast<int64_t>(blockIdx.x) * kMmaTileRows + threadIdx.y * 16 +
+         product_row(threadIdx.x, 2 * r);
+}
+
+template <Precision P, bool kConstantShift>
+__global__ void __launch_bounds__(kWarpSize* kMmaWarps)
+    nt_xent_mma_forward_kernel(const NtXentForward<float> args, const NtXentOperands operands) {
+  __shared__ Stage<kParts<P>> stages[2];
+  const Contrast contrast = args.contrast;
+  const Scores<float> scores(args.temperature);
+  const int64_t num_chunks = operands.rows.shape.num_chunks();
+  const int64_t num_tiles = (contrast.columns.num_rows + kMmaTileColumns - 1) / kMmaTileColumns;
+  StreamedSum<kConstantShift, float> sums[2];
+  LeftOut left_out[2];
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    sums[r] = StreamedSum<kConstantShift, float>(scores);
+    left_out[r] = LeftOut(contrast, row_of_lane(r));
+  }
+  Pipeline<kParts<P>> pipeline{stages, operands.rows, operands.columns,
+                               static_cast<int64_t>(blockIdx.x) * kMmaTileRows,
+                               ChunkSchedule{num_tiles, num_chunks, 0, 0}};
+  pipeline.fetch(stages[0]);
+
+  for (int64_t tile = 0; tile < num_tiles; ++tile) {
+    float x[kColumnGroups][4] = {};
+    for (int64_t chunk = 0; chunk < num_chunks; ++chunk) add_cosines<P>(x, pipeline.next());
+    to_exponents(x, scores, left_out, tile * kMmaTileColumns);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      if constexpr (!kConstantShift) {
+        float largest = x[0][2 * r];  // or NaN, if there is one
+#pragma unroll
+        for (int e = 1; e < 2 * kColumnGroups; ++e) {
+          const float other = x[e / 2][2 * r + e % 2];
+          if (other > largest || other != other) largest = other;
+        }
+        sums[r].raise_shift(largest);
+      }
+      const float shift = kConstantShift ? 0.0f : sums[r].shift;  // a constant one is in x
+      float sum = 0.0f;
+#pragma unroll
+      for (int group = 0; group < kColumnGroups; ++group)
+        sum += exp2_of(x[group][2 * r] - shift) + exp2_of(x[group][2 * r + 1] - shift);
+      sums[r].sum += sum;
+    }
+  }
+
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    // Four lanes share a row.
+    sums[r].merge(shuffle_xor(sums[r], 1));
+    sums[r].merge(shuffle_xor(sums[r], 2));
+    const int64_t row = row_of_lane(r);
+    if (threadIdx.x % 4 == 0 && row < contrast.rows.num_rows)
+      finish_row(args, row, logarithm_to_two(sums[r].sum) + sums[r].shift);
+  }
+}
+
+template <Precision P, bool kConstantShift>
+__global__ void __launch_bounds__(kWarpSize* kMmaWarps)
+    nt_xent_mma_backward_kernel(const NtXentBackward<float> args, const NtXentOperands operands) {
+  constexpr int kSlabChunks = kSlab / kChunkElements<P>, kChunkGroups = kChunkElements<P> / 8;
+  __shared__ Stage<kParts<P>> stages[2];
+  const Contrast contrast = args.contrast;
+  const Scores<float> scores(args.temperature);
+  const int64_t M = contrast.columns.num_rows, num_chunks = operands.rows.shape.num_chunks();
+  const int64_t num_tiles = (M + kMmaTileColumns - 1) / kMmaTileColumns;
+  const int64_t first_chunk = static_cast<int64_t>(blockIdx.y) * kSlabChunks;
+  const int64_t chunks_left = num_chunks - first_chunk;
+  const int slab_chunks = static_cast<int>(chunks_left < kSlabChunks ? chunks_left : kSlabChunks);
+  float own[2];
+  LeftOut left_out[2];
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int64_t row = row_of_lane(r);
+    own[r] = row < contrast.rows.num_rows ? own_weight(args.weights, contrast, row) : 0.0f;
+    left_out[r] = LeftOut(contrast, row);
+  }
+  Pipeline<kParts<P>> pipeline{stages, operands.rows, operands.columns,
+                               static_cast<int64_t>(blockIdx.x) * kMmaTileRows,
+                               ChunkSchedule{num_tiles, num_chunks, first_chunk, slab_chunks}};
+  pipeline.fetch(stages[0]);
+  float grad[kSlab / 8][4] = {};
+
+  for (int64_t tile = 0; tile < num_tiles; ++tile) {
+    float g[kColumnGroups][4] = {};
+    for (int64_t chunk = 0; chunk < num_chunks; ++chunk) add_cosines<P>(g, pipeline.next());
+    to_exponents(g, scores, left_out, tile * kMmaTileColumns);
+#pragma unroll
+    for (int group = 0; group < kColumnGroups; ++group)
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        const int64_t column = tile * kMmaTileColumns + group * 8 + product_column(threadIdx.x, c);
+        const float weight = column < M ? args.weights[column] : 0.0f;
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          float& x = g[group][2 * r + c];
+          x = kConstantShift ? exp2_of(x) * (own[r] + weight)
+                             : exp2_of(x + own[r]) + exp2_of(x + weight);
+        }
+      }
+    Fragment weights[kMmaTileColumns / kProductDepth<P>][kParts<P>];
+#pragma unroll
+    for (int k = 0; k < kMmaTileColumns / kProductDepth<P>; ++k)
+      weights_operand<P>(weights[k], g, k * kProductDepth<P> / 8);
+#pragma unroll
+    for (int chunk = 0; chunk < kSlabChunks; ++chunk)
+      if (chunk < slab_chunks)
+        add_gradient<P>(grad, chunk * kChunkGroups, weights, pipeline.next());
+  }
+
+#pragma unroll
+  for (int group = 0; group < kSlab / 8; ++group)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const int64_t row = row_of_lane(e / 2);
+      const int64_t d =
+          static_cast<int64_t>(blockIdx.y) * kSlab + group * 8 + product_column(threadIdx.x, e);
+      if (row < contrast.rows.num_rows && d < contrast.rows.dim)
+        args.grad_panels[contrast.rows.index(row, d)] = grad[group][e];
+    }
+}
+
+// A thread rounds one segment of one row.
+template <Precision P>
+__global__ void __launch_bounds__(kPrepareThreads)
+    nt_xent_prepare_kernel(const float* panels, PanelShape shape, NtXentOperand operand) {
+  constexpr int kElements = kSegmentBytes / kElementBytes<P>;
+  const int64_t num_rows = operand.shape.num_rows, row_bytes = operand.shape.row_bytes;
+  const int64_t count = num_rows * (row_bytes / kSegmentBytes);
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kPrepareThreads + threadIdx.x; i < count;
+       i += static_cast<int64_t>(gridDim.x) * kPrepareThreads) {
+    const int64_t row = i % num_rows, segment = i / num_rows;
+    float u[kElements];
+#pragma unroll
+    for (int e = 0; e < kElements; ++e) {
+      const int64_t d = segment * kElements + e;
+      u[e] = row < shape.num_rows && d < shape.dim ? panels[shape.index(row, d)] : 0.0f;
+    }
+#pragma unroll
+    for (int part = 0; part < kParts<P>; ++part) {
+      Fragment words;
+#pragma unroll
+      for (int w = 0; w < 4; ++w) {
+        if constexpr (P == Precision::kTf32) {
+          words.at[w] = round_to_tf32(u[w]);
+        } else {
+          words.at[w] = pack_bf16(u[2 * w], u[2 * w + 1]);
+          u[2 * w] -= bit_cast_to<float>(words.at[w] << 16);
+          u[2 * w + 1] -= bit_cast_to<float>(words.at[w] & 0xffff0000u);
+        }
+      }
+      memcpy(__builtin_assume_aligned(operand.data + part * operand.shape.part_bytes() +
+                                          row * row_bytes + segment * kSegmentBytes,
+                                      kSegmentBytes),
+             &words, kSegmentBytes);
+    }
+  }
+}
+
+// f(precision, constant shift) with compile-time values.
+template <typename F>
+void dispatch_path(Precision precision, double temperature, F f) {
+  const auto with_shift = [&](auto path) {
+    if (has_constant_shift(temperature))
+      f(path, std::true_type{});
+    else
+      f(path, std::false_type{});
+  };
+  if (precision == Precision::kBf16x3)
+    with_shift(std::integral_constant<Precision, Precision::kBf16x3>{});
+  else if (precision == Precision::kTf32)
+    with_shift(std::integral_constant<Precision, Precision::kTf32>{});
+  else
+    with_shift(std::integral_constant<Precision, Precision::kBf16>{});
+}
+
+unsigned num_row_tiles(const Contrast& contrast) {
+  return static_cast<unsigned>((contrast.rows.num_rows + kMmaTileRows - 1) / kMmaTileRows);
+}
+
+}  // namespace
+
+void nt_xent_prepare_cuda(const float* panels, PanelShape shape, const NtXentOperand& operand,
+                          Precision precision, cudaStream_t stream) {
+  const int64_t segments = operand.shape.part_bytes() / kSegmentBytes;
+  dispatch_path(precision, 1.0, [&](auto path, auto) {
+    launch("nt_xent_prepare_kernel", nt_xent_prepare_kernel<path()>,
+           grid_size(segments, kPrepareThreads), kPrepareThreads, stream, panels, shape, operand);
+  });
+}
+
+void nt_xent_mma_forward_cuda(const NtXentForward<float>& args, const NtXentOperands& operands,
+                              cudaStream_t stream) {
+  const dim3 threads(kWarpSize, kMmaWarps);
+  dispatch_path(operands.precision, args.temperature, [&](auto path, auto shift) {
+    launch("nt_xent_mma_forward_kernel", nt_xent_mma_forward_kernel<path(), shift()>,
+           num_row_tiles(args.contrast), threads, stream, args, operands);
+  });
+}
+
+void nt_xent_mma_backward_cuda(const NtXentBackward<float>& args, const NtXentOperands& operands,
+                               cudaStream_t stream) {
+  const dim3 threads(kWarpSize, kMmaWarps);
+  const dim3 blocks(num_row_tiles(args.contrast),
+                    static_cast<unsigned>((args.contrast.rows.dim + kSlab - 1) / kSlab));
+  dispatch_path(operands.precision, args.temperature, [&](auto path, auto shift) {
+    launch("nt_xent_mma_backward_kernel", nt_xent_mma_backward_kernel<path(), shift()>, blocks,
+           threads, stream, args, operands);
+  });
+}
+
+bool has_mma() {
+  int device = 0, major = 0;
+  return cudaGetDevice(&device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+         major >= 8;
+}
+
+}  // namespace pyhandpose

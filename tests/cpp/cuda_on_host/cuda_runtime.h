@@ -1,0 +1,205 @@
+// Just enough of CUDA to run a kernel's own source on the host: one block at a time, every thread a
+// fibre of its own, so barriers, shuffles and the instructions of a whole warp mean what they mean
+// on a device. A barrier that some threads never reach ends the program.
+//
+// What a warp's instructions do is written here a second time, from the PTX manual's figures
+// (ldmatrix; mma.m16n8k16 and mma.m16n8k8), and independently of csrc/common/mma_tile.h. Products
+// are rounded to float once they are summed up. Copies to shared memory happen when they are waited
+// for.
+#pragma once
+
+#include <ucontext.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __shared__ static
+
+using std::exp2;
+using std::expm1;
+using std::log2;
+
+struct dim3 {
+  unsigned x, y, z;
+  dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+using cudaStream_t = struct CUstream_st*;
+enum cudaError_t { cudaSuccess };
+enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor };
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline const char* cudaGetErrorString(cudaError_t) { return ""; }
+inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+inline cudaError_t cudaDeviceGetAttribute(int* major, cudaDeviceAttr, int) {
+  return *major = 8, cudaSuccess;
+}
+
+inline dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace on_host {
+
+constexpr int kWarp = 32;
+constexpr size_t kStackBytes = 256 * 1024;
+
+struct Copy {
+  void* to;
+  const void* from;
+};
+
+struct Fibre {
+  ucontext_t context;
+  std::unique_ptr<char[]> stack{new char[kStackBytes]};
+  std::vector<Copy> copies;
+  bool finished = false;
+};
+
+struct Barrier {
+  int arrived = 0;
+  long generation = 0;
+};
+
+struct Warp {
+  Barrier barrier;
+  unsigned char in[kWarp][64], out[kWarp][64];
+};
+
+struct Block {
+  std::vector<Fibre> fibres;
+  std::vector<Warp> warps;
+  Barrier barrier;
+  ucontext_t scheduler;
+  std::function<void()> kernel;
+  int current = 0;
+  bool progress = false;
+};
+inline Block* block = nullptr;
+
+inline void enter() {
+  block->kernel();
+  Fibre& fibre = block->fibres[block->current];
+  fibre.finished = block->progress = true;
+  swapcontext(&fibre.context, &block->scheduler);
+}
+
+// True for the last of `count` threads to arrive, which goes on at once.
+template <typename Last>
+void wait(Barrier& barrier, int count, Last last) {
+  const long generation = barrier.generation;
+  block->progress = true;
+  if (++barrier.arrived == count) {
+    last();
+    barrier.arrived = 0;
+    ++barrier.generation;
+    return;
+  }
+  while (barrier.generation == generation)
+    swapcontext(&block->fibres[block->current].context, &block->scheduler);
+}
+
+inline void run_block() {
+  const int count = static_cast<int>(block->fibres.size());
+  for (Fibre& fibre : block->fibres) {
+    fibre.finished = false;
+    getcontext(&fibre.context);
+    fibre.context.uc_stack.ss_sp = fibre.stack.get();
+    fibre.context.uc_stack.ss_size = kStackBytes;
+    fibre.context.uc_link = nullptr;
+    makecontext(&fibre.context, enter, 0);
+  }
+  block->barrier = {};
+  for (Warp& warp : block->warps) warp.barrier = {};
+  for (int finished = 0; finished < count;) {
+    block->progress = false;
+    finished = 0;
+    for (int i = 0; i < count; ++i) {
+      Fibre& fibre = block->fibres[i];
+      if (!fibre.finished) {
+        block->current = i;
+        const unsigned index = static_cast<unsigned>(i);
+        threadIdx = dim3(index % blockDim.x, index / blockDim.x % blockDim.y,
+                         index / (blockDim.x * blockDim.y));
+        swapcontext(&block->scheduler, &fibre.context);
+      }
+      finished += fibre.finished;
+    }
+    if (!block->progress) {
+      std::fprintf(stderr, "threads wait at a barrier that others never reach\n");
+      std::abort();
+    }
+  }
+}
+
+template <typename... Parameters, typename... Arguments>
+void run(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, const Arguments&... args) {
+  Block memory;
+  const unsigned count = threads.x * threads.y * threads.z;
+  memory.fibres = std::vector<Fibre>(count);
+  memory.warps = std::vector<Warp>((count + kWarp - 1) / kWarp);
+  memory.kernel = [&] { kernel(args...); };
+  block = &memory;
+  blockDim = threads;
+  gridDim = blocks;
+  for (unsigned y = 0; y < blocks.y; ++y)
+    for (unsigned x = 0; x < blocks.x; ++x) {
+      blockIdx = dim3(x, y);
+      run_block();
+    }
+  block = nullptr;
+}
+
+// One instruction of a whole warp: all lanes' inputs to all lanes' outputs.
+template <typename Out, typename In, typename F>
+Out together(const In& in, F f) {
+  static_assert(sizeof(In) <= 64 && sizeof(Out) <= 64);
+  Warp& warp = block->warps[block->current / kWarp];
+  const int lane = block->current % kWarp;
+  std::memcpy(warp.in[lane], &in, sizeof(In));
+  wait(warp.barrier, kWarp, [&] {
+    In ins[kWarp];
+    Out outs[kWarp];
+    for (int i = 0; i < kWarp; ++i) std::memcpy(&ins[i], warp.in[i], sizeof(In));
+    f(ins, outs);
+    for (int i = 0; i < kWarp; ++i) std::memcpy(warp.out[i], &outs[i], sizeof(Out));
+  });
+  Out out;
+  std::memcpy(&out, warp.out[lane], sizeof(Out));
+  return out;
+}
+
+inline float from_bits(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+}  // namespace on_host
+
+inline void __syncthreads() {
+  on_host::wait(on_host::block->barrier, static_cast<int>(on_host::block->fibres.size()), [] {});
+}
+
+template <typename T>
+T __shfl_xor_sync(unsigned, T value, int mask) {
+  return on_host::together<T>(value, [mask](const T* in, T* out) {
+    for (int lane = 0; lane < on_host::kWarp; ++lane) out[lane] = in[lane ^ mask];
+  });
+}
+
+namespace pyhandpose {
+
+template <typename... Parameters, typename... Arguments>
+void run_on_host(void (*kernel)(Parameters...), dim3 blocks, dim3 threads,
+                 const Arguments&... args) {
+  on_host::run(kernel, blocks, threads, args...);
+}
+
+}  // namespace pyhandpose

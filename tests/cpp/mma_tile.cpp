@@ -1,0 +1,131 @@
+// csrc/common/mma_tile.h and the columns that a row leaves out, exhaustively. Prints what is wrong.
+#include "../../csrc/common/mma_tile.h"
+
+#include <cstdio>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "../../csrc/ops/nt_xent/nt_xent.h"
+
+using namespace pyhandpose;
+
+namespace {
+
+int faults = 0;
+
+void expect(bool holds, const char* what, int64_t at) {
+  if (holds) return;
+  std::printf("%s (%lld)\n", what, static_cast<long long>(at));
+  ++faults;
+}
+
+// Every segment of a tile has its own place, and eight rows' segments meet in no bank of 4 bytes.
+void check_chunks() {
+  std::set<int> places;
+  for (int row = 0; row < kMmaTileRows; ++row)
+    for (int segment = 0; segment < kChunkSegments; ++segment) {
+      const int offset = chunk_offset(row, segment);
+      expect(offset >= 0 && offset + kSegmentBytes <= kMmaTileRows * kChunkBytes, "outside", row);
+      expect(offset % kSegmentBytes == 0, "not aligned", row);
+      expect(places.insert(offset).second, "two segments in one place", row);
+    }
+  for (int first = 0; first < kMmaTileRows; first += 8)
+    for (int segment = 0; segment < kChunkSegments; ++segment) {
+      std::set<int> banks;
+      for (int row = first; row < first + 8; ++row)
+        for (int word = 0; word < 4; ++word)
+          expect(banks.insert((chunk_offset(row, segment) / 4 + word) % 32).second, "bank conflict",
+                 first);
+    }
+  for (int row = 0; row < kMmaTileColumns; ++row)
+    for (int word = 0; word < kChunkBytes / 4; ++word)
+      expect(word_offset(row, word) == chunk_offset(row, word / 4) + word % 4 * 4, "word", row);
+}
+
+// A warp's lanes cover their segments once, and a product's 16 x 8 numbers once.
+void check_lanes() {
+  std::set<std::pair<int, int>> rows, columns, numbers;
+  for (int lane = 0; lane < 32; ++lane) {
+    const Place r = place_of_rows(lane), c = place_of_columns(lane);
+    expect(r.row >= 0 && r.row < 16 && r.segment >= 0 && r.segment < 2, "place of rows", lane);
+    expect(c.row >= 0 && c.row < 16 && c.segment >= 0 && c.segment < 2, "place of columns", lane);
+    rows.insert({r.row, r.segment});
+    columns.insert({c.row, c.segment});
+    for (int e = 0; e < 4; ++e) {
+      const int row = product_row(lane, e), column = product_column(lane, e);
+      expect(row >= 0 && row < 16 && column >= 0 && column < 8, "outside the product", lane);
+      numbers.insert({row, column});
+    }
+  }
+  expect(rows.size() == 32 && columns.size() == 32 && numbers.size() == 128, "not all covered", 0);
+}
+
+// A schedule visits, tile by tile, all chunks of the scores and then those of its slab.
+void check_schedule() {
+  for (int64_t tiles = 0; tiles < 4; ++tiles)
+    for (int64_t chunks = 1; chunks < 6; ++chunks)
+      for (int64_t slab_first = 0; slab_first < chunks; ++slab_first)
+        for (int64_t slab = 0; slab <= chunks - slab_first; ++slab) {
+          ChunkSchedule schedule{tiles, chunks, slab_first, slab};
+          for (int64_t tile = 0; tile < tiles; ++tile)
+            for (int64_t step = 0; step < chunks + slab; ++step, schedule.advance()) {
+              const bool score = step < chunks;
+              expect(!schedule.done() && schedule.tile == tile, "tile", tile);
+              expect(schedule.is_score() == score, "kind of chunk", step);
+              expect(schedule.chunk() == (score ? step : slab_first + step - chunks), "chunk",
+                     step);
+            }
+          expect(schedule.done(), "the schedule goes on", tiles);
+        }
+}
+
+// An operand holds all rows and elements, and whole tiles and chunks.
+void check_operands() {
+  for (int bytes : {2, 4})
+    for (int64_t rows = 1; rows < 300; ++rows)
+      for (int64_t dim = 1; dim < 140; ++dim) {
+        const OperandShape shape(rows, dim, bytes, 2);
+        expect(shape.num_rows >= rows && shape.num_rows % kMmaTileRows == 0, "rows", rows);
+        expect(shape.num_rows - rows < kMmaTileRows, "too many rows", rows);
+        expect(shape.row_bytes >= dim * bytes && shape.row_bytes % kChunkBytes == 0, "width", dim);
+        expect(shape.row_bytes - dim * bytes < kChunkBytes, "too wide", dim);
+      }
+  const OperandShape large(int64_t{1} << 20, 2048, 2, 2);
+  expect(large.num_bytes() == int64_t{1} << 33, "a large operand's bytes", large.num_bytes());
+}
+
+// What a row leaves out: itself, its positive, and what is no column; never anything else.
+void check_left_out() {
+  for (int64_t num = 4; num < 200; num += 2) {
+    const Contrast square{{num, 1}, {num, 1}};
+    for (int64_t row = 0; row < num; ++row) {
+      const LeftOut left_out(square, row);
+      int64_t visited = 0;
+      for (int64_t first = 0; first < num; first += kMmaTileColumns) {
+        bool any = false;
+        for (int64_t column = first; column < first + kMmaTileColumns; ++column) {
+          const bool expected = column >= num || column == row || column == (row + num / 2) % num;
+          expect(left_out(column) == expected, "left out", column);
+          any = any || expected;
+          visited += !expected;
+        }
+        expect(left_out.among(first, kMmaTileColumns) == any, "among", first);
+      }
+      expect(visited == num - 2, "negatives", row);
+    }
+    const LeftOut padding(square, num);
+    expect(!padding(0) && padding(num), "a row of the padding", num);
+  }
+}
+
+}  // namespace
+
+int main() {
+  check_chunks();
+  check_lanes();
+  check_schedule();
+  check_operands();
+  check_left_out();
+  return faults == 0 ? 0 : 1;
+}

@@ -1,0 +1,138 @@
+// Runs nt_xent's CUDA kernels, from their own source, on the host.
+//
+//   nt_xent_cuda float|double PRECISION TEMPERATURE M D [SIZE...] < input > output
+//
+// Input: z (M,D), then the column of each row's positive (M,) int64. Output, float64: the loss,
+// log-sums (M,), gradient (M,D). Without sizes the square call, whose positives are (i + N) mod M;
+// with them the rectangular one, in consecutive parts of so many rows.
+#include <cuda_runtime.h>
+
+#include <string>
+
+#include "cuda_on_host/mma.h"
+
+#include "../../csrc/ops/nt_xent/nt_xent_cuda.cu"
+#include "../../csrc/ops/nt_xent/nt_xent_mma_cuda.cu"
+
+using namespace pyhandpose;
+
+namespace {
+
+// What nobody has written is NaN, in any type.
+template <typename T>
+std::vector<T> unwritten(int64_t count) {
+  std::vector<T> memory(static_cast<size_t>(count));
+  std::memset(memory.data(), 0xff, memory.size() * sizeof(T));
+  return memory;
+}
+
+template <typename T>
+struct Rows {
+  PanelShape shape;
+  Precision precision;
+  std::vector<T> panels, inverse_norm;
+  std::vector<unsigned char> bytes;
+  NtXentOperand operand;
+
+  Rows(const T* z, PanelShape shape, Precision precision)
+      : shape(shape),
+        precision(precision),
+        panels(static_cast<size_t>(shape.num_panels() * shape.panel_size())),
+        inverse_norm(unwritten<T>(shape.num_rows)) {
+    nt_xent_pack_cuda<T>({z, panels.data(), inverse_norm.data(), shape}, nullptr);
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (precision == Precision::kFfma) return;
+      operand.shape =
+          OperandShape(shape.num_rows, shape.dim, element_bytes(precision), num_parts(precision));
+      bytes = unwritten<unsigned char>(operand.shape.num_bytes() + 16);
+      operand.data = bytes.data() + (16 - reinterpret_cast<uintptr_t>(bytes.data()) % 16) % 16;
+      nt_xent_prepare_cuda(panels.data(), shape, operand, precision, nullptr);
+    }
+  }
+};
+
+template <typename T>
+void forward(const Rows<T>& rows, const Rows<T>& columns, const Contrast& contrast,
+             double temperature, double* log_sums, double* loss) {
+  auto row_loss = unwritten<double>(contrast.rows.num_rows);
+  T mean;
+  nt_xent_forward_cuda<T>({rows.panels.data(), columns.panels.data(), nullptr, log_sums,
+                           row_loss.data(), contrast, temperature},
+                          {rows.operand, columns.operand, rows.precision}, &mean, nullptr);
+  *loss += mean;
+}
+
+template <typename T>
+void backward(const Rows<T>& rows, const Rows<T>& columns, const Contrast& contrast,
+              double temperature, const double* log_sums, double* gradient) {
+  auto weights = unwritten<T>(contrast.columns.num_panels() * PanelShape::kRows);
+  std::vector<T> grad_panels(rows.panels.size());
+  nt_xent_backward_cuda<T>({rows.panels.data(), columns.panels.data(), log_sums, weights.data(),
+                            grad_panels.data(), contrast, temperature},
+                           {rows.operand, columns.operand, rows.precision}, nullptr);
+  const T one = 1;
+  auto grad_z = unwritten<T>(contrast.rows.num_rows * contrast.rows.dim);
+  nt_xent_unpack_cuda<T>(
+      {rows.panels.data(), grad_panels.data(), rows.inverse_norm.data(), &one, grad_z.data(),
+       contrast.rows, temperature * static_cast<double>(contrast.columns.num_rows)},
+      nullptr);
+  for (const T value : grad_z) *gradient++ = value;
+}
+
+template <typename T>
+std::vector<T> read(int64_t count) {
+  std::vector<T> values(static_cast<size_t>(count));
+  if (std::fread(values.data(), sizeof(T), values.size(), stdin) != values.size()) std::exit(2);
+  return values;
+}
+
+template <typename T>
+void run(Precision precision, double temperature, PanelShape all,
+         const std::vector<int64_t>& sizes) {
+  const auto z = read<T>(all.num_rows * all.dim);
+  const auto positive = read<int64_t>(all.num_rows);
+  std::vector<int64_t> itself(positive.size());
+  for (size_t i = 0; i < itself.size(); ++i) itself[i] = static_cast<int64_t>(i);
+  auto log_sums = unwritten<double>(all.num_rows);
+  auto gradient = unwritten<double>(all.num_rows * all.dim);
+  double loss = 0;
+  const Rows<T> columns(z.data(), all, precision);
+  if (sizes.empty()) {
+    const Contrast square{all, all};
+    forward(columns, columns, square, temperature, log_sums.data(), &loss);
+    backward(columns, columns, square, temperature, log_sums.data(), gradient.data());
+  }
+  for (const bool is_forward : {true, false}) {
+    int64_t first = 0;
+    for (const int64_t size : sizes) {
+      const PanelShape part{size, all.dim};
+      const Rows<T> rows(z.data() + first * all.dim, part, precision);
+      const Contrast contrast{part, all, itself.data() + first, positive.data() + first};
+      if (is_forward)
+        forward(rows, columns, contrast, temperature, log_sums.data() + first, &loss);
+      else
+        backward(rows, columns, contrast, temperature, log_sums.data(),
+                 gradient.data() + first * all.dim);
+      first += size;
+    }
+  }
+  std::fwrite(&loss, sizeof(double), 1, stdout);
+  std::fwrite(log_sums.data(), sizeof(double), log_sums.size(), stdout);
+  std::fwrite(gradient.data(), sizeof(double), gradient.size(), stdout);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  if (count < 6) return 1;
+  const std::string dtype = arguments[1], name = arguments[2];
+  const Precision precision = name == "bf16x3" ? Precision::kBf16x3
+                              : name == "tf32" ? Precision::kTf32
+                              : name == "bf16" ? Precision::kBf16
+                                               : Precision::kFfma;
+  const PanelShape all{std::atoll(arguments[4]), std::atoll(arguments[5])};
+  std::vector<int64_t> sizes;
+  for (int i = 6; i < count; ++i) sizes.push_back(std::atoll(arguments[i]));
+  const auto run_dtype = dtype == "double" ? run<double> : run<float>;
+  run_dtype(precision, std::atof(arguments[3]), all, sizes);
+}

@@ -1,0 +1,140 @@
+"""nt_xent's CUDA kernels, their own source run on the host: right without a GPU to show it.
+
+Tile schedules, masks, padding, barriers, copies in the background and the maps from registers to
+matrices are the device's; sums of products are rounded a little differently there.
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pyhandpose import reference
+from pyhandpose.testing.inputs import paired_rows
+from pyhandpose.testing.tolerances import error
+
+FOLDER = Path(__file__).parent
+# Relative error of the gradient against float64 (docs/maths/nt_xent.md).
+GRADIENT_ERROR = {"ffma": 2e-5, "bf16x3": 5e-5, "tf32": 3e-3, "bf16": 1e-2}
+LOSS_ERROR = {"ffma": 1e-6, "bf16x3": 5e-6, "tf32": 5e-4, "bf16": 2e-3}
+TENSOR_CORE = ["bf16x3", "tf32", "bf16"]
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("no C++ compiler on PATH")
+    target = tmp_path_factory.mktemp("nt_xent_cuda") / "nt_xent_cuda"
+    flags = ["-std=c++20", "-O1", "-DPYHANDPOSE_WITH_CUDA", "-fno-math-errno", "-Wall", "-Wextra"]
+    flags += [
+        "-Werror",
+        "-Wno-unknown-pragmas",
+        "-Wno-sign-compare",
+        "-I",
+        str(FOLDER / "cuda_on_host"),
+    ]
+    source = str(FOLDER / "nt_xent_cuda.cpp")
+    subprocess.run([compiler, *flags, source, "-o", str(target)], check=True)
+    return target
+
+
+def run(program, z, positive, precision, temperature, sizes=()):
+    """Loss (), log-sums (M,) and gradient (M,D) of the kernels."""
+    num_rows, dim = z.shape
+    dtype = {torch.float32: "float", torch.float64: "double"}[z.dtype]
+    arguments = [dtype, precision, temperature, num_rows, dim, *sizes]
+    result = subprocess.run(
+        [program, *map(str, arguments)],
+        input=z.numpy().tobytes() + positive.numpy().tobytes(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    out = torch.from_numpy(np.frombuffer(result.stdout).copy())
+    loss, log_sums, gradient = out.split([1, num_rows, num_rows * dim])
+    return loss[0], log_sums, gradient.view(num_rows, dim)
+
+
+def exact(z, temperature):
+    """Loss and gradient of the twin in float64, pairs (i, i + N)."""
+    z = z.double().requires_grad_()
+    loss = reference.nt_xent(z, temperature=temperature)
+    loss.backward()
+    return loss.detach(), z.grad
+
+
+def check(program, z, precision, temperature, sizes=()):
+    """Against the twin: in pairs for the square, shuffled for the rectangular form."""
+    order = torch.arange(len(z))
+    if sizes:
+        order = torch.randperm(len(z), generator=torch.Generator().manual_seed(1))
+    positive = order.argsort()[(order + len(z) // 2) % len(z)]
+    loss, log_sums, gradient = run(
+        program, z[order].contiguous(), positive, precision, temperature, sizes
+    )
+    true_loss, true_gradient = exact(z, temperature)
+    assert log_sums.isfinite().all()
+    assert abs(loss - true_loss) <= LOSS_ERROR[precision] * max(true_loss, 1)
+    assert error(gradient, true_gradient[order]) <= GRADIENT_ERROR[precision]
+
+
+@pytest.mark.parametrize(("temperature", "cosine"), [(0.5, 0.95), (0.07, 0.95), (0.02, 0.5)])
+@pytest.mark.parametrize("precision", ["ffma", *TENSOR_CORE])
+def test_gradient_error(program, precision, temperature, cosine):
+    if temperature == 0.02 and precision != "ffma":
+        pytest.skip("see test_below_the_constant_shift")
+    z = paired_rows(258, 128, cosine=cosine, dtype=torch.float32)
+    check(program, z, precision, temperature)
+
+
+# Rows around tiles of 128 and 64, elements around chunks of 16 and 32 and the slab of 128.
+@pytest.mark.parametrize(("num_rows", "dim"), [(4, 1), (62, 17), (130, 33), (194, 130), (322, 8)])
+@pytest.mark.parametrize("precision", TENSOR_CORE)
+def test_sizes_that_are_no_multiples(program, precision, num_rows, dim):
+    check(program, paired_rows(num_rows, dim, dtype=torch.float32), precision, 0.5)
+
+
+@pytest.mark.parametrize("sizes", [(1, 3), (100, 30), (129, 1, 64)])
+@pytest.mark.parametrize("precision", ["ffma", *TENSOR_CORE])
+def test_parts(program, precision, sizes):
+    check(program, paired_rows(sum(sizes), 40, dtype=torch.float32), precision, 0.5, sizes)
+
+
+@pytest.mark.parametrize("sizes", [(), (70, 60)])
+@pytest.mark.parametrize("temperature", [0.02, 0.5])
+def test_float64_is_exact(program, temperature, sizes):
+    z = paired_rows(130, 36)
+    _, _, gradient = run(program, z, torch.arange(130).roll(65), "ffma", temperature, sizes)
+    torch.testing.assert_close(gradient, exact(z, temperature)[1], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("bf16x3", 2e-4), ("tf32", 1e-2)])
+def test_below_the_constant_shift(program, precision, bound):
+    # Scores of 50 carry the products' errors times 50 into every exponential.
+    z = paired_rows(130, 40, cosine=0.5, dtype=torch.float32)
+    _, _, gradient = run(program, z, torch.arange(130).roll(65), precision, 0.02)
+    assert error(gradient, exact(z, 0.02)[1]) <= bound
+
+
+@pytest.mark.parametrize("precision", ["ffma", *TENSOR_CORE])
+def test_what_is_not_finite_reaches_all(program, precision):
+    z = paired_rows(130, 8, dtype=torch.float32)
+    z[70, 2] = torch.nan
+    loss, _, gradient = run(program, z, torch.arange(130).roll(65), precision, 0.5)
+    assert loss.isnan()
+    assert gradient.isnan().all()
+
+
+def test_tiles(tmp_path):
+    """Schedules, masks and places in shared memory, exhaustively (mma_tile.cpp)."""
+    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("no C++ compiler on PATH")
+    target = tmp_path / "mma_tile"
+    flags = ["-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run([compiler, *flags, FOLDER / "mma_tile.cpp", "-o", target], check=True)
+    result = subprocess.run([target], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
