@@ -22,19 +22,31 @@ PYHANDPOSE_HD index_t<Lanes<S>> point_of_lane() {
   return index_t<Lanes<S>>::load(points);
 }
 
+// A register of numbers as they are stored: float and double, or 16-bit floats as float.
 template <typename T>
 PYHANDPOSE_HD Lanes<acc_t<T>> load_lanes(const T* from) {
-  using S = acc_t<T>;
-  S values[Lanes<S>::kCount];
-  for (int i = 0; i < Lanes<S>::kCount; ++i) values[i] = load(from[i]);
-  return Lanes<S>::load(values);
+  using L = Lanes<acc_t<T>>;
+  if constexpr (sizeof(T) == 2) {
+    typename LaneTypes<uint16_t, L::kCount * 2>::Values stored;
+    __builtin_memcpy(&stored, from, sizeof(stored));
+    using Bits = typename LaneTypes<uint32_t, L::kCount * 4>::Values;
+    return L(Float16<T>::template widen<decltype(L::v)>(__builtin_convertvector(stored, Bits)));
+  } else {
+    return L::load(from);
+  }
 }
 template <typename T>
 PYHANDPOSE_HD void store_lanes(T* to, Lanes<acc_t<T>> lanes) {
-  using S = acc_t<T>;
-  S values[Lanes<S>::kCount];
-  lanes.store(values);
-  for (int i = 0; i < Lanes<S>::kCount; ++i) to[i] = store<T>(values[i]);
+  using L = Lanes<acc_t<T>>;
+  if constexpr (sizeof(T) == 2) {
+    using Bits = typename LaneTypes<uint32_t, L::kCount * 4>::Values;
+    const auto rounded =
+        __builtin_convertvector(Float16<T>::template round<Bits>(lanes.v),
+                                typename LaneTypes<uint16_t, L::kCount * 2>::Values);
+    __builtin_memcpy(to, &rounded, sizeof(rounded));
+  } else {
+    lanes.store(to);
+  }
 }
 
 // The points of a row from `point` on.
@@ -95,6 +107,27 @@ PYHANDPOSE_HD Narrow merge_lanes(Wide wide) {
     wide.merge(other);
     return merge_lanes<Narrow, S, Wide, H / 2>(wide);
   }
+}
+
+// What the points of a row say: a Narrow that has absorbed each of them, those that fill registers
+// through Wide, the same struct of lanes. Both are made for the first point that they absorb.
+template <typename Wide, typename Narrow, typename T>
+PYHANDPOSE_HD Narrow gather_points(const T* row, int64_t num_points) {
+  using S = acc_t<T>;
+  constexpr int kCount = Lanes<S>::kCount;
+  Narrow gathered(0);
+  if constexpr (!__is_empty(Narrow)) {
+    const int64_t in_lanes = num_points - num_points % kCount;
+    if (in_lanes > 0) {
+      index_t<Lanes<S>> points = point_of_lane<S>();
+      Wide wide(points);
+      for (int64_t p = 0; p < in_lanes; p += kCount, points += index_t<Lanes<S>>(kCount))
+        wide.absorb(load_points(row, p), points);
+      gathered = merge_lanes<Narrow, S>(wide);
+    }
+    for (int64_t p = in_lanes; p < num_points; ++p) gathered.absorb(load_point(row, p), p);
+  }
+  return gathered;
 }
 
 }  // namespace pyhandpose

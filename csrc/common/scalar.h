@@ -41,24 +41,61 @@ PYHANDPOSE_HD To bit_cast_to(From from) {
   return to;
 }
 
+// A 16-bit float's bits, held in 32, to and from float. U is uint32_t and F float, or vectors of
+// as many of them: cases are chosen, not branched to.
+template <typename T>
+struct Float16;
+
+template <>
+struct Float16<BFloat16> {
+  template <typename F, typename U>
+  PYHANDPOSE_HD static F widen(U stored) {
+    return bit_cast_to<F>(stored << 16);
+  }
+  // To nearest, ties to even; NaN stays NaN.
+  template <typename U, typename F>
+  PYHANDPOSE_HD static U round(F value) {
+    const U bits = bit_cast_to<U>(value);
+    const U rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    const U nan = U{} + 0x7fc0u;
+    return value != value ? nan : rounded;
+  }
+};
+
+template <>
+struct Float16<Half> {
+  // Scaling by 2^112 moves half's exponent range onto float's and is exact for subnormals too.
+  template <typename F, typename U>
+  PYHANDPOSE_HD static F widen(U stored) {
+    const U magnitude = (stored & 0x7fffu) << 13, sign = (stored & 0x8000u) << 16;
+    const U scaled = bit_cast_to<U>(bit_cast_to<F>(magnitude) * 0x1p112f);
+    const U special = magnitude | 0x7f800000u;  // infinity or NaN
+    return bit_cast_to<F>(((stored & 0x7c00u) == 0x7c00u ? special : scaled) | sign);
+  }
+  template <typename U, typename F>
+  PYHANDPOSE_HD static U round(F value) {
+    const U bits = bit_cast_to<U>(value);
+    const U sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7fffffffu;
+    const U normal = (magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13;
+    // Subnormal in half: adding 0.5 aligns the mantissa so that the addition itself rounds.
+    const U subnormal = bit_cast_to<U>(bit_cast_to<F>(magnitude) + 0.5f) - 0x3f000000u;
+    const U infinity = U{} + 0x7c00u, nan = U{} + 0x7e00u;
+    const U finite = magnitude < 0x38800000u ? subnormal : normal;
+    const U number = magnitude >= 0x477ff000u ? infinity : finite;  // from overflow on
+    return sign | (magnitude > 0x7f800000u ? nan : number);
+  }
+};
+
 PYHANDPOSE_HD double load(double stored) { return stored; }
 PYHANDPOSE_HD float load(float stored) { return stored; }
-
 PYHANDPOSE_HD float load(BFloat16 stored) {
-  return bit_cast_to<float>(static_cast<uint32_t>(stored.bits) << 16);
+  return Float16<BFloat16>::widen<float>(static_cast<uint32_t>(stored.bits));
 }
-
 PYHANDPOSE_HD float load(Half stored) {
 #if defined(__CUDA_ARCH__)
   return __half2float(__ushort_as_half(stored.bits));
 #else
-  // Scaling by 2^112 moves half's exponent range onto float's and is exact for subnormals too.
-  const uint32_t magnitude = static_cast<uint32_t>(stored.bits & 0x7fffu) << 13;
-  const uint32_t sign = static_cast<uint32_t>(stored.bits & 0x8000u) << 16;
-  const bool special = (stored.bits & 0x7c00u) == 0x7c00u;  // infinity or NaN
-  const float scaled = bit_cast_to<float>(magnitude) * 0x1p112f;
-  const uint32_t bits = special ? (magnitude | 0x7f800000u) : bit_cast_to<uint32_t>(scaled);
-  return bit_cast_to<float>(bits | sign);
+  return Float16<Half>::widen<float>(static_cast<uint32_t>(stored.bits));
 #endif
 }
 
@@ -67,30 +104,16 @@ template <typename T>
 PYHANDPOSE_HD T store(acc_t<T> value) {
   return value;
 }
-
 template <>
 PYHANDPOSE_HD BFloat16 store<BFloat16>(float value) {
-  const uint32_t bits = bit_cast_to<uint32_t>(value);
-  const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  return BFloat16{static_cast<uint16_t>(value != value ? 0x7fc0u : rounded)};
+  return BFloat16{static_cast<uint16_t>(Float16<BFloat16>::round<uint32_t>(value))};
 }
-
 template <>
 PYHANDPOSE_HD Half store<Half>(float value) {
 #if defined(__CUDA_ARCH__)
   return Half{__half_as_ushort(__float2half_rn(value))};
 #else
-  const uint32_t bits = bit_cast_to<uint32_t>(value);
-  const uint32_t sign = (bits >> 16) & 0x8000u;
-  const uint32_t magnitude = bits & 0x7fffffffu;
-  // Chosen from all cases rather than branched to, so that a loop over numbers runs in lanes.
-  // Subnormal in half: adding 0.5 aligns the mantissa so that the addition itself rounds.
-  const float aligned = bit_cast_to<float>(magnitude) + 0.5f;
-  const uint32_t subnormal = bit_cast_to<uint32_t>(aligned) - 0x3f000000u;
-  const uint32_t normal = (magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13;
-  const uint32_t finite = magnitude < 0x38800000u ? subnormal : normal;
-  const uint32_t rounded = magnitude >= 0x477ff000u ? 0x7c00u : finite;  // infinity on overflow
-  return Half{static_cast<uint16_t>(sign | (magnitude > 0x7f800000u ? 0x7e00u : rounded))};
+  return Half{static_cast<uint16_t>(Float16<Half>::round<uint32_t>(value))};
 #endif
 }
 

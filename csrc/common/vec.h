@@ -31,6 +31,18 @@ PYHANDPOSE_HD T cross(Vec2<T> a, Vec2<T> b) {
   return a.x * b.y - a.y * b.x;
 }
 
+// Point (x, y) of a row of them, as it is stored.
+template <typename T>
+PYHANDPOSE_HD Vec2<acc_t<T>> load_point(const T* row, int64_t point) {
+  return {load(row[2 * point]), load(row[2 * point + 1])};
+}
+
+template <typename T>
+PYHANDPOSE_HD void store_point(T* row, int64_t point, Vec2<acc_t<T>> value) {
+  row[2 * point] = store<T>(value.x);
+  row[2 * point + 1] = store<T>(value.y);
+}
+
 template <typename T>
 struct Vec3 {
   T x, y, z;

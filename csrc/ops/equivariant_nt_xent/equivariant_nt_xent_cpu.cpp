@@ -1,5 +1,6 @@
 // CPU kernels of equivariant_nt_xent: one row after another, in and out of nt_xent's panels. A row
 // stays in the first-level cache between its passes.
+#include "../../common/lane_points.h"
 #include "equivariant_nt_xent_math.h"
 
 namespace pyhandpose::PYHANDPOSE_ISA {
@@ -7,9 +8,8 @@ namespace {
 
 template <Convention C, typename T>
 PYHANDPOSE_HD LatentStatistics<C, acc_t<T>> gather(const T* z, int64_t num_points) {
-  LatentStatistics<C, acc_t<T>> statistics(0);
-  for (int64_t p = 0; p < num_points; ++p) statistics.absorb(load_point(z, p), p);
-  return statistics;
+  using S = acc_t<T>;
+  return gather_points<LatentStatistics<C, Lanes<S>>, LatentStatistics<C, S>>(z, num_points);
 }
 
 template <Convention C, typename T>

@@ -12,19 +12,7 @@ constexpr int kCount = Lanes<acc_t<T>>::kCount;
 template <Convention C, typename T>
 PYHANDPOSE_HD LatentStatistics<C, acc_t<T>> gather(const T* latent, int64_t num_points) {
   using S = acc_t<T>;
-  LatentStatistics<C, S> statistics(0);
-  if constexpr (!__is_empty(LatentStatistics<C, S>)) {
-    const int64_t in_lanes = num_points - num_points % kCount<T>;
-    if (in_lanes > 0) {
-      auto points = point_of_lane<S>();
-      LatentStatistics<C, Lanes<S>> wide(points);
-      for (int64_t p = 0; p < in_lanes; p += kCount<T>, points += decltype(points)(kCount<T>))
-        wide.absorb(load_points(latent, p), points);
-      statistics = merge_lanes<LatentStatistics<C, S>, S>(wide);
-    }
-    for (int64_t p = in_lanes; p < num_points; ++p) statistics.absorb(load_point(latent, p), p);
-  }
-  return statistics;
+  return gather_points<LatentStatistics<C, Lanes<S>>, LatentStatistics<C, S>>(latent, num_points);
 }
 
 template <Convention C, typename T>
@@ -43,21 +31,6 @@ void forward(const LatentAffineForward<T>& args, int64_t begin, int64_t end) {
 }
 
 template <Convention C, typename T>
-PYHANDPOSE_HD void sum(const T* latent, const T* grad_out, int64_t num_points,
-                       LatentPullBack<C, acc_t<T>>& pull_back) {
-  using S = acc_t<T>;
-  const int64_t in_lanes = num_points - num_points % kCount<T>;
-  if (in_lanes > 0) {
-    auto wide = in_all_lanes<LatentPullBack<C, Lanes<S>>, S>(pull_back);
-    for (int64_t p = 0; p < in_lanes; p += kCount<T>)
-      wide.absorb(load_points(latent, p), load_points(grad_out, p));
-    pull_back.sums = merge_lanes<PullBackSums<S>, S>(wide.sums);
-  }
-  for (int64_t p = in_lanes; p < num_points; ++p)
-    pull_back.absorb(load_point(latent, p), load_point(grad_out, p));
-}
-
-template <Convention C, typename T>
 void backward(const LatentAffineBackward<T>& args, int64_t begin, int64_t end) {
   using S = acc_t<T>;
   const int64_t P = args.num_points, in_lanes = P - P % kCount<T>;
@@ -67,8 +40,15 @@ void backward(const LatentAffineBackward<T>& args, int64_t begin, int64_t end) {
     T* grad_latent = args.grad_latent + i * 2 * P;
     const auto statistics = gather<C>(latent, P);
     LatentPullBack<C, S> pull_back{statistics.map(args.affine + i * 6, P), statistics};
-    if constexpr (LatentPullBack<C, S>::kSums) sum(latent, grad_out, P, pull_back);
-    const auto wide = in_all_lanes<LatentPullBack<C, Lanes<S>>, S>(pull_back);
+    auto wide = in_all_lanes<LatentPullBack<C, Lanes<S>>, S>(pull_back);
+    if constexpr (LatentPullBack<C, S>::kSums) {
+      for (int64_t p = 0; p < in_lanes; p += kCount<T>)
+        wide.absorb(load_points(latent, p), load_points(grad_out, p));
+      pull_back.sums = merge_lanes<PullBackSums<S>, S>(wide.sums);
+      for (int64_t p = in_lanes; p < P; ++p)
+        pull_back.absorb(load_point(latent, p), load_point(grad_out, p));
+      wide.sums = in_all_lanes<PullBackSums<Lanes<S>>, S>(pull_back.sums);
+    }
     auto points = point_of_lane<S>();
     for (int64_t p = 0; p < in_lanes; p += kCount<T>, points += decltype(points)(kCount<T>))
       store_points(grad_latent, p, wide(load_points(latent, p), load_points(grad_out, p), points));

@@ -16,17 +16,6 @@
 
 namespace pyhandpose {
 
-template <typename T>
-PYHANDPOSE_HD Vec2<acc_t<T>> load_point(const T* row, int64_t point) {
-  return {load(row[2 * point]), load(row[2 * point + 1])};
-}
-
-template <typename T>
-PYHANDPOSE_HD void store_point(T* row, int64_t point, Vec2<acc_t<T>> value) {
-  row[2 * point] = store<T>(value.x);
-  row[2 * point + 1] = store<T>(value.y);
-}
-
 // Largest and smallest number seen and where; a tie goes to the lowest index, NaN wins over all.
 // Before any was seen they are beyond all numbers, at the index of the first that will be.
 template <typename T>
@@ -40,8 +29,7 @@ struct Range {
 
   // In ascending order of the index.
   PYHANDPOSE_HD void absorb(T value, index_t<T> index) {
-    const mask_t<T> above = (max == max) & !(value <= max);  // NaN is not <= anything
-    const mask_t<T> below = (min == min) & !(value >= min);
+    const mask_t<T> above = beyond(value <= max, max), below = beyond(value >= min, min);
     max = select(above, value, max);
     argmax = select(above, index, argmax);
     min = select(below, value, min);
@@ -49,22 +37,26 @@ struct Range {
   }
 
   PYHANDPOSE_HD void merge(const Range& other) {
-    const mask_t<T> above = wins(other.max > max, other.max, other.argmax, max, argmax);
-    const mask_t<T> below = wins(other.min < min, other.min, other.argmin, min, argmin);
+    const mask_t<T> above = beyond(other.max <= max, max);
+    const mask_t<T> below = beyond(other.min >= min, min);
+    const mask_t<T> first_max = tie(other.max, max) & (other.argmax < argmax);
+    const mask_t<T> first_min = tie(other.min, min) & (other.argmin < argmin);
+    argmax = select(above | first_max, other.argmax, argmax);
+    argmin = select(below | first_min, other.argmin, argmin);
     max = select(above, other.max, max);
-    argmax = select(above, other.argmax, argmax);
     min = select(below, other.min, min);
-    argmin = select(below, other.argmin, argmin);
   }
 
   PYHANDPOSE_HD T extent() const { return max - min; }
 
  private:
-  PYHANDPOSE_HD static mask_t<T> wins(mask_t<T> beyond, T theirs, index_t<T> their_index, T ours,
-                                      index_t<T> our_index) {
-    const mask_t<T> theirs_nan = !(theirs == theirs), ours_nan = !(ours == ours);
-    const mask_t<T> tie = (theirs == ours) | (theirs_nan & ours_nan);
-    return beyond | (theirs_nan & !ours_nan) | (tie & (their_index < our_index));
+  // Whether another number lies beyond ours, `within` being the comparison that says it does not:
+  // NaN, which is within nothing, lies beyond all but NaN.
+  PYHANDPOSE_HD static mask_t<T> beyond(mask_t<T> within, T ours) {
+    return (ours == ours) & !within;
+  }
+  PYHANDPOSE_HD static mask_t<T> tie(T theirs, T ours) {
+    return (theirs == ours) | !((theirs == theirs) | (ours == ours));
   }
 };
 
@@ -182,11 +174,11 @@ struct LatentStatistics<Convention::kOfficial, T> {
 //   |z| <= 1e-12: zero gradient                                                   (official)
 template <typename T>
 struct PullBackSums {
-  Vec2<T> h;  // H
+  Vec2<T> g;  // sum g, so that H = B^T sum g
   T radial;   // sum <y,h>
 
   PYHANDPOSE_HD void merge(const PullBackSums& other) {
-    h = h + other.h;
+    g = g + other.g;
     radial += other.radial;
   }
 };
@@ -200,15 +192,15 @@ struct LatentPullBack {
   PullBackSums<T> sums{{T(0), T(0)}, T(0)};
 
   PYHANDPOSE_HD void absorb(Vec2<T> z, Vec2<T> g) {
-    const Vec2<T> h = transpose(map.B) * g;
-    if constexpr (kSums) sums.h = sums.h + h;
-    if constexpr (C == Convention::kOfficial) sums.radial += map.gain * dot(z, h);
+    if constexpr (C == Convention::kPaper) sums.g = sums.g + g;
+    if constexpr (C == Convention::kOfficial)
+      sums.radial += map.gain * dot(z, transpose(map.B) * g);
   }
 
   PYHANDPOSE_HD Vec2<T> operator()(Vec2<T> z, Vec2<T> g, index_t<T> point) const {
     Vec2<T> gz = transpose(map.B) * g;
     if constexpr (C == Convention::kPaper) {
-      const T along = dot(map.v, sums.h);
+      const T along = dot(map.v, transpose(map.B) * sums.g);
       const Range<T>& range = statistics.range;
       const index_t<T> x = point + point, y = x + index_t<T>(1);
       gz.x = gz.x - select(range.argmax == x, along, T(0)) + select(range.argmin == x, along, T(0));
