@@ -11,6 +11,7 @@ import pytest
 from pyhandpose import _extension
 
 ROOT = Path(__file__).resolve().parent.parent
+SELECTION = "equals_the_twin or no_worse_than_eager or nan or degenerate"
 
 
 def load_setup_functions(monkeypatch):
@@ -57,12 +58,16 @@ def test_ops_need_torch_alone():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-@pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"])
-def test_the_instruction_set_can_be_forced(isa):
+@pytest.fixture(params=["baseline", "avx2", "avx512"])
+def isa(request):
     flags = Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""
-    needed = {"baseline": "", "avx2": " avx2 ", "avx512": " avx512vl "}[isa]
+    needed = {"baseline": "", "avx2": " avx2 ", "avx512": " avx512vl "}[request.param]
     if needed not in flags:
-        pytest.skip(f"this CPU has no {isa}")
+        pytest.skip(f"this CPU has no {request.param}")
+    return request.param
+
+
+def test_the_instruction_set_can_be_forced(isa):
     code = "from pyhandpose import _extension; print(_extension.active_isa)"
     run = subprocess.run(
         [sys.executable, "-c", code],
@@ -73,6 +78,20 @@ def test_the_instruction_set_can_be_forced(isa):
         check=True,
     )
     assert run.stdout.strip() == isa
+
+
+def test_every_op_equals_its_twin_under_every_instruction_set(isa):
+    """A selection of the ops' own tests; with the widest set all of them run as they are."""
+    if isa == _extension.active_isa:
+        pytest.skip(f"the tests run under {isa}")
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/ops", "-k", f"({SELECTION}) and not cuda"],
+        cwd=ROOT,
+        env=os.environ | {"PYHANDPOSE_ISA": isa, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_an_unknown_instruction_set_is_an_error_that_lists_the_known():
