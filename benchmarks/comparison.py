@@ -82,7 +82,8 @@ class Comparison:
     """What the size counts: M rows or B samples."""
     growth: float
     """Exponent of time in the size, by which a case's time is predicted from a smaller one."""
-    inputs: Callable[[Case], Inputs]
+    inputs: Callable[[int], Inputs]
+    """Of a size."""
     exact: Callable[[Case], Function]
     """The readable twin, run in float64."""
     cases: tuple[Case, ...]

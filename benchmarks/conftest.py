@@ -24,6 +24,7 @@ from benchmarks.results import RESULTS, ROOT, CaseResult, OpResults, environment
 
 BUDGET_SECONDS = {"cpu": 780.0, "cuda": 240.0}
 """After which what is left is marked as not run."""
+CASE_SECONDS = {"cpu": 3.0, "cuda": 1.0}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,7 +69,7 @@ class Recorder:
         """The op's harness; that of the op before is closed."""
         if self.harness is None or self.harness.comparison.op != op:
             self.close()
-            limits = Limits(memory_bytes=total_bytes(self.device))
+            limits = Limits(total_bytes(self.device), case_seconds=CASE_SECONDS[self.device])
             self.harness = Harness(load(op), self.device, limits, deadline=self.deadline)
         return self.harness
 
@@ -91,6 +92,7 @@ class Recorder:
                 environment=self.environment,
             )
         self.results[op].cases.append(result)
+        self.results[op].write(self.config.getoption("results"))  # if the run should be killed
         reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
         with capture.global_and_fixture_disabled():
@@ -100,14 +102,11 @@ class Recorder:
             reporter.write_line(f"\n[{seconds:.0f} s] {case}: {line(result)}")
 
     def write(self) -> str:
-        """Results as JSON, the documents' tables; the summary for the terminal."""
+        """The documents' tables and plots; the summary for the terminal."""
         self.close()
         if not self.results:
             return "no case was measured"
-        folder: Path = self.config.getoption("results")
-        for results in self.results.values():
-            results.write(folder)
-        return write_reports(folder, self.config.getoption("docs"))
+        return write_reports(self.config.getoption("results"), self.config.getoption("docs"))
 
 
 RECORDER = pytest.StashKey[Recorder]()

@@ -104,7 +104,7 @@ def test(report: Report, environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "pytest", "tests", "-k", "cuda", "-q", "-o", "addopts="]
     command += ["-W", "ignore::pytest.PytestConfigWarning"]
     command += ["-W", "ignore::pytest.PytestUnknownMarkWarning", "--continue-on-collection-errors"]
-    status, tail = report.run([*command, f"--junitxml={TESTS}"], 200, environment)
+    status, tail = report.run([*command, f"--junitxml={TESTS}"], 150, environment)
     if not TESTS.exists():
         print(tail)
         report.say(f"tests: FAILED (exit status {status})", failed=True)
@@ -160,7 +160,7 @@ def sanitize(report: Report, environment: dict[str, str]) -> None:
     for tool in SANITIZER_TOOLS:
         command = [sanitizer, "--tool", tool, "--error-exitcode", "9"]
         command += [sys.executable, "-m", "benchmarks.sanitized_ops"]
-        status, tail = report.run(command, 45, environment)
+        status, tail = report.run(command, 30, environment)
         if status == 124:
             report.say(f"compute-sanitizer {tool}: not finished in its time")
         else:

@@ -23,8 +23,6 @@ from benchmarks.results import CaseResult, Measurement
 from benchmarks.worker import Job, serve
 from pyhandpose.testing.tolerances import error
 
-CASE_SECONDS = 3.0
-"""What the rounds of a case may take together, unless fewer than `FEWEST` would fit."""
 FEWEST, MOST = 3, 15
 LONG_ROUND = 12.0
 """Seconds; longer rounds are played once."""
@@ -142,7 +140,9 @@ class Run:
             return 0
         if self.round_seconds > LONG_ROUND:
             return 1
-        return min(MOST, max(FEWEST, math.floor(CASE_SECONDS / self.round_seconds)))
+        return min(
+            MOST, max(FEWEST, math.floor(self.harness.limits.case_seconds / self.round_seconds))
+        )
 
     def play_round(self) -> None:
         """Everybody's turn, beginning with the next provider."""
@@ -244,5 +244,6 @@ class Harness:
 
 def exact_results(comparison: Comparison, case: Case) -> list[list[torch.Tensor]]:
     """Outputs and gradients of the readable twin in float64, on the CPU."""
-    job = Job(comparison, Provider("exact", comparison.exact), case, "cpu", torch.float64)
+    twin = Provider("exact", comparison.exact)
+    job = Job(twin, case, comparison.inputs(case.size), "cpu", torch.float64)
     return [[tensor.detach() for tensor in part] for part in job()]

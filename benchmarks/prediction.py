@@ -17,12 +17,14 @@ SMALLEST = 8 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """What a single call may cost on a device."""
+    """What calls may cost on a device."""
 
     memory_bytes: float
     """Memory of the device."""
     rival_seconds: float = 5.0
     our_seconds: float = 90.0
+    case_seconds: float = 3.0
+    """What the rounds of a case may take together, unless that is too few of them."""
 
 
 class History:

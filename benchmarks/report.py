@@ -41,6 +41,7 @@ def write_reports(results: Path = RESULTS, docs: Path = ROOT / "docs") -> str:
                 "targets": targets,
                 "table": ratio_table(measured),
                 "growth": growth,
+                "notes": notes(measured),
                 "plots": pictures(plots, document.parent),
             }
             write_text(document, fill(document.read_text(), blocks))
@@ -81,19 +82,35 @@ def devices(results: Sequence[OpResults]) -> list[str]:
 
 
 def conditions(results: Sequence[OpResults]) -> str:
-    """Date, machine, command and threads of each device's run."""
-    lines = []
+    """Date, machine, command and threads of each run, and which ops it measured."""
+    runs: dict[str, list[OpResults]] = {}
     for device in devices(results):
-        e = next(result.environment for result in results if result.device == device)
+        for result in results:
+            if result.device == device:
+                runs.setdefault(f"{device} {result.environment['date']}", []).append(result)
+    lines = []
+    for measured in runs.values():
+        e = measured[0].environment
         threads = ", ".join(f"{name} {value}" for name, value in e["threads"].items())
         lines.append(
             f"- **{e['device']}** ({e['memory_bytes'] / 1e9:.0f} GB): `{e['command']}` on "
             f"{e['date']}, commit {e['commit']}; Python {e['python']}, torch {e['torch']}, CPU "
-            f"kernels {e['instruction_set']}; threads: {threads}."
+            f"kernels {e['instruction_set']}; threads: {threads}. Measured: "
+            f"{', '.join(result.op for result in measured)}."
         )
     if not any(result.environment["kind"] == "cuda" for result in results):
         lines.append(f"- GPU: {NOT_MEASURED}.")
     return "\n".join(lines)
+
+
+def notes(results: Sequence[OpResults]) -> str:
+    """What the reader must know of each op's cases."""
+    lines = {}
+    for result in results:
+        lower = "".join(f" `{name}` computes in {dtype}." for name, dtype in result.dtypes.items())
+        on_gpu = result.environment["kind"] == "cuda"
+        lines[result.op, on_gpu] = f"- `{result.op}`: {result.note}{lower if on_gpu else ''}"
+    return "\n".join(line for (op, gpu), line in lines.items() if gpu or (op, True) not in lines)
 
 
 def target_table(results: Sequence[OpResults]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.comparison import Case, Comparison, Provider
+from benchmarks.comparison import Case, Inputs, Provider
 from benchmarks.memory import peak_of_call
 from benchmarks.ops import load
 
@@ -41,9 +41,9 @@ class Job:
 
     def __init__(
         self,
-        comparison: Comparison,
         provider: Provider,
         case: Case,
+        inputs: Inputs,
         device: str,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -53,7 +53,7 @@ class Job:
         self.function = function
         self.device = device
         self.with_backward = case.passes == "forward+backward"
-        inputs = comparison.inputs(case).map(lambda tensor: tensor.to(device, dtype))
+        inputs = inputs.map(lambda tensor: tensor.detach().to(device, dtype))
         self.leaves = [leaf.requires_grad_(self.with_backward) for leaf in inputs.leaves]
         self.constants = inputs.constants
         self.upstream: tuple[Tensor, ...] | None = None
@@ -118,6 +118,15 @@ class Server:
         self.comparison, self.device = load(op), device
         self.provider = next(p for p in self.comparison.providers if p.name == name)
         self.job: Job | None = None
+        self.inputs: tuple[int, Inputs] | None = None  # of the last size, which others may share
+
+    def inputs_of(self, size: int) -> Inputs:
+        """The inputs of a size, on the device."""
+        if self.inputs is None or self.inputs[0] != size:
+            self.inputs = None
+            made = self.comparison.inputs(size).map(lambda tensor: tensor.to(self.device))
+            self.inputs = (size, made)
+        return self.inputs[1]
 
     def answer(self, request: str, argument: Any) -> Any:
         """One of "prepare" ((case, predicted seconds)), "turn" (calls), "results", "release"."""
@@ -129,7 +138,7 @@ class Server:
             return None
         if request == "prepare":
             case, predicted = argument
-            self.job = Job(self.comparison, self.provider, case, self.device)
+            self.job = Job(self.provider, case, self.inputs_of(case.size), self.device)
             return self.job.prepare(predicted)
         if self.job is None:
             raise RuntimeError(f"{request}: no case has been prepared")

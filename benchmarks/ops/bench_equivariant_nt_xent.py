@@ -9,10 +9,10 @@ from pyhandpose import ops, reference
 from pyhandpose.testing.inputs import paired_rows, view_affines
 
 
-def inputs(case: Case) -> Inputs:
+def inputs(size: int) -> Inputs:
     """(M,128) latents of 64 points and the (M,2,3) affines of their views."""
-    latent = paired_rows(case.size, DIM, cosine=0.5).float()
-    return Inputs((latent,), (view_affines(case.size, seed=1).float(),))
+    latent = paired_rows(size, DIM, cosine=0.5).float()
+    return Inputs((latent,), (view_affines(size, seed=1).float(),))
 
 
 def after_affine(loss: Loss, temperature: float) -> Function:

@@ -10,10 +10,10 @@ from pyhandpose.testing.inputs import latents, view_affines
 NUM_POINTS = 64
 
 
-def inputs(case: Case) -> Inputs:
+def inputs(size: int) -> Inputs:
     """(B,64,2) latents and (B,2,3) affines."""
-    latent = latents(case.size, NUM_POINTS).float()
-    return Inputs((latent,), (view_affines(case.size, seed=1).float(),))
+    latent = latents(size, NUM_POINTS).float()
+    return Inputs((latent,), (view_affines(size, seed=1).float(),))
 
 
 def lean_chain(latent: Tensor, affine: Tensor) -> Tensor:

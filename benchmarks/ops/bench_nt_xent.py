@@ -24,9 +24,9 @@ Loss = Callable[[Tensor, float], Tensor]
 """(M,D) rows, temperature -> ()."""
 
 
-def inputs(case: Case) -> Inputs:
+def inputs(size: int) -> Inputs:
     """(M,128) rows; the two views of an image have cosine 0.5."""
-    return Inputs((paired_rows(case.size, DIM, cosine=0.5).float(),))
+    return Inputs((paired_rows(size, DIM, cosine=0.5).float(),))
 
 
 def positives(num_rows: int, device: torch.device) -> Tensor:

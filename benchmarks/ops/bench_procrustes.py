@@ -14,9 +14,9 @@ FIT = "R, k, t"
 ALL = "R, k, t, aligned, conditioning"
 
 
-def inputs(case: Case) -> Inputs:
+def inputs(size: int) -> Inputs:
     """(B,21,3) hand-sized sets and their noisy images under similarities."""
-    source, target, _ = point_sets((case.size,), NUM_POINTS)
+    source, target, _ = point_sets((size,), NUM_POINTS)
     return Inputs((source.float(), target.float()))
 
 

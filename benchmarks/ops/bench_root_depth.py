@@ -10,9 +10,9 @@ from pyhandpose.testing.inputs import hands_in_view
 BONE = (0, 5)
 
 
-def inputs(case: Case) -> Inputs:
+def inputs(size: int) -> Inputs:
     """(B,21,3) 2.5D poses, which take gradients; (B,3,3) cameras and (B,) scales."""
-    _, joints_25d, intrinsics, scale = hands_in_view(case.size, bone=BONE)
+    _, joints_25d, intrinsics, scale = hands_in_view(size, bone=BONE)
     return Inputs((joints_25d.float(),), (intrinsics.float(), scale.float()))
 
 

@@ -111,6 +111,8 @@ def test_documents_tables_and_plots_are_written(tmp_path):
     assert "make benchmark" in text
     assert "lightly **8x**" in text
     assert "GPU: not measured" in text
+    assert "- `equivariant_nt_xent`: a note\n" in text
+    assert "Measured: equivariant_nt_xent." in text
     assert "(figures/benchmark--some-cpu-2-cores.png)" in text
     assert (docs / "figures" / "benchmark--some-cpu-2-cores.png").stat().st_size > 1000
 

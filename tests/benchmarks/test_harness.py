@@ -16,7 +16,7 @@ def comparison(*providers):
         op="double",
         letter="B",
         growth=1,
-        inputs=lambda case: Inputs((torch.ones(case.size),)),
+        inputs=lambda size: Inputs((torch.ones(size),)),
         exact=lambda case: lambda x: (2 * x,),
         cases=(),
         providers=providers,
