@@ -168,6 +168,7 @@ def compiler_version(build_dir):
 
 
 setup(
+    license="BSD-3-Clause",
     ext_modules=[Extension("pyhandpose._C", sources=[])],
     cmdclass={"build_ext": CMakeBuild},
 )
