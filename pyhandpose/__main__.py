@@ -13,6 +13,7 @@ COMMANDS = {
     "finetune": "train the 2.5D pose head, and the encoder with it, on labelled images",
     "evaluate": "measure a checkpoint: EPE, PA-EPE, PCK and AUC; table, JSON and plots",
     "predict": "estimate the hand pose in your own photos: overlay and JSON for each",
+    "convert": "read published weights (PeCLR, torchvision, timm) into a checkpoint folder",
     "synth": "generate images of the synthetic hand world, or a contact sheet of it",
     "doctor": "say what was built, what is missing and how to mend it",
 }

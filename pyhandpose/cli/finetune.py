@@ -12,7 +12,7 @@ import tyro
 from pyhandpose.data.loader import label_subset
 from pyhandpose.data.registry import Subset, open_dataset
 from pyhandpose.methods import SupervisedConfig, build_method
-from pyhandpose.training.checkpoint import CheckpointError, load_encoder, load_method
+from pyhandpose.training.checkpoint import CheckpointError, load_encoder, read_encoder
 from pyhandpose.training.config import TrainConfig
 from pyhandpose.training.loop import EXIT_STOPPED, TrainingError, TrainingStoppedError, train
 from pyhandpose.training.presets import peek, preset_of
@@ -48,7 +48,8 @@ class Options:
     train: Annotated[TrainConfig, tyro.conf.arg(name="")]
     """How to train."""
     init: Path | None = None
-    """Folder of the pre-training run whose encoder to start from."""
+    """Folder whose encoder to start from: a pre-training run, or what `pyhandpose convert` made of
+    published weights."""
     num_labels: int | None = None
     """Use the labels of so many images only, chosen at random; by default all."""
     label_seed: int = 0
@@ -70,8 +71,7 @@ def main(argv: list[str]) -> int:
             dataset = Subset(dataset, chosen)
         network = options.network
         if options.init is not None:
-            source, _ = load_method(options.init)
-            network = replace(network, encoder=replace(source.config.encoder, pretrained=False))
+            network = replace(network, encoder=read_encoder(options.init)[0])
         method = build_method(network, options.train.seed)
         if options.init is not None:
             load_encoder(options.init, into=method)

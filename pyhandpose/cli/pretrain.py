@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Generic, Literal, TypeVar
 
@@ -11,7 +11,7 @@ import tyro
 
 from pyhandpose.data.registry import open_dataset
 from pyhandpose.methods import build_method
-from pyhandpose.training.checkpoint import CheckpointError
+from pyhandpose.training.checkpoint import CheckpointError, load_encoder, read_encoder
 from pyhandpose.training.config import TrainConfig
 from pyhandpose.training.loop import EXIT_STOPPED, TrainingError, TrainingStoppedError, train
 from pyhandpose.training.presets import peek, preset_of
@@ -50,6 +50,9 @@ class Options(Generic[Network]):
     """The encoder and its loss."""
     train: Annotated[TrainConfig, tyro.conf.arg(name="")]
     """How to train."""
+    init: Path | None = None
+    """Folder whose encoder to start from, such as what `pyhandpose convert` made of ImageNet's
+    weights; without it, random weights (or --encoder.pretrained)."""
     method: Literal["peclr", "simclr"] = "peclr"
     """What to learn by; decides the defaults below together with the preset."""
     preset: Literal["tiny-cpu", "peclr-paper", "simclr-paper"] = "tiny-cpu"
@@ -64,7 +67,12 @@ def main(argv: list[str]) -> int:
     try:
         options = parse(argv)
         dataset = open_dataset(options.data)
-        method = build_method(options.network, options.train.seed)
+        network = options.network
+        if options.init is not None:
+            network = replace(network, encoder=read_encoder(options.init)[0])
+        method = build_method(network, options.train.seed)
+        if options.init is not None:
+            load_encoder(options.init, into=method)
         train(method, dataset, options.train, options.out, resume=options.resume)
     except TrainingStoppedError as stopped:
         print(f"pyhandpose pretrain: {stopped}; add --resume to go on", file=sys.stderr)

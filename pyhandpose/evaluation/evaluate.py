@@ -121,7 +121,7 @@ def evaluate(
             )
         view = resize_view(batch, input_size)
         assert view.intrinsics is not None  # as in the batch
-        scale, target_cam = _known_scale(view)
+        scale, target_cam = _known_scale(view, getattr(method, "reference_bone", REFERENCE_BONE))
         scale_from = "none" if scale is None else "labels"
         pose = method.predict(
             view.image.to(device),
@@ -155,17 +155,19 @@ def resize_view(batch: HandBatch, input_size: int) -> View:
     return augment(batch, AugmentConfig(), torch.Generator(), input_size)
 
 
-def _known_scale(view: View) -> tuple[Tensor | None, Tensor | None]:
+def _known_scale(view: View, bone: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:
     """``(scale (B,) m, joints_cam (B,21,3) m)`` as labelled; None without 3D labels.
+
+    The scale is the length of ``bone``, the one that the method names as its ``reference_bone``.
 
     A hand without labels for its reference bone has no scale and hence no error in millimetres:
     its scale is 1 and its 3D labels become NaN.
     """
     if view.joints_cam is None or view.joints_img is None or view.joint_valid is None:
         return None, None
-    _, scale = to_25d(view.joints_img, view.joints_cam)
+    _, scale = to_25d(view.joints_img, view.joints_cam, bone)
     valid = view.joint_valid if view.joint_valid_cam is None else view.joint_valid_cam
-    known = valid[:, list(REFERENCE_BONE)].all(1)  # (B,)
+    known = valid[:, list(bone)].all(1)  # (B,)
     target = view.joints_cam.masked_fill(~(valid & known[:, None])[..., None], torch.nan)
     return torch.where(known, scale, 1.0), target
 

@@ -24,6 +24,20 @@ def project(joints_cam: Tensor, intrinsics: Tensor) -> Tensor:
     return homogeneous[..., :2] / homogeneous[..., 2:]
 
 
+def unproject(joints_img: Tensor, intrinsics: Tensor) -> Tensor:
+    """The rays K^-1 (u, v, 1) of image points: Z times a ray is the point at depth Z.
+
+    Args:
+        joints_img: (B,J,2) px.
+        intrinsics: (B,3,3) px, upper triangular.
+
+    Returns:
+        (B,J,3) = (X, Y, 1).
+    """
+    homogeneous = torch.nn.functional.pad(joints_img, (0, 1), value=1.0)  # (B,J,3)
+    return torch.linalg.solve_triangular(intrinsics, homogeneous.mT, upper=True).mT
+
+
 def transform_points(points: Tensor, affine: Tensor) -> Tensor:
     """Every point moved by the affine: p' = A p + v.
 

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from pyhandpose.data.augment import View
 from pyhandpose.methods.peclr import PeCLR, PeCLRConfig
+from pyhandpose.methods.peclr_finetuned import PeCLRFineTuned, PeCLRFineTunedConfig
 from pyhandpose.methods.simclr import SimCLR, SimCLRConfig
 from pyhandpose.methods.supervised import Supervised, SupervisedConfig
 
-MethodConfig = PeCLRConfig | SimCLRConfig | SupervisedConfig
+MethodConfig = PeCLRConfig | SimCLRConfig | SupervisedConfig | PeCLRFineTunedConfig
 
 
 class Method(Protocol):
@@ -51,7 +52,12 @@ class Method(Protocol):
         """As ``nn.Module.eval``."""
 
 
-METHODS: dict[str, Any] = {"peclr": PeCLR, "simclr": SimCLR, "supervised": Supervised}
+METHODS: dict[str, Any] = {
+    "peclr": PeCLR,
+    "simclr": SimCLR,
+    "supervised": Supervised,
+    "peclr-finetuned": PeCLRFineTuned,
+}
 
 
 def build_method(config: MethodConfig, seed: int = 0) -> Any:

@@ -34,6 +34,7 @@ class Supervised(nn.Module):
 
     Config: ClassVar = SupervisedConfig
     num_views: ClassVar = 1
+    reference_bone: ClassVar = REFERENCE_BONE
 
     def __init__(self, config: SupervisedConfig) -> None:
         super().__init__()

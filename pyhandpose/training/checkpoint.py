@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -18,14 +19,18 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 import pyhandpose
 from pyhandpose.data.whole_file import write_json
 from pyhandpose.methods import METHODS, Method, build_method
+from pyhandpose.models.encoder import EncoderConfig
 from pyhandpose.training.config import from_dict, to_dict
 
 WEIGHTS, CONFIG, STATE = "model.safetensors", "config.json", "training_state.pt"
 
+ENCODER = "encoder"
+"""Stands in ``config.json`` for the method when there is none: an encoder without a head."""
 
 MAY_CHANGE = ("train.device", "train.checkpoint_every", "data.name")
 """Settings that a resumed run may have other than it was started with."""
@@ -46,22 +51,31 @@ def save_checkpoint(
         input_size: side of the views the method was trained on, px.
         training_state: tensors, numbers, texts, lists and dicts, for resuming.
     """
+    record = {"method": _method_name(method), "method_config": to_dict(method.config)}
+    _write(path, method.state_dict(), {**record, "input_size": input_size}, training_state)
+
+
+def save_encoder(path: Path, encoder: nn.Module, config: EncoderConfig, input_size: int) -> None:
+    """Write an encoder without a head as a checkpoint folder, for ``--init`` of a training run."""
+    tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    record = {"method": ENCODER, "method_config": {"encoder": to_dict(config)}}
+    _write(path, tensors, {**record, "input_size": input_size}, None)
+
+
+def _write(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    record: dict[str, Any],
+    training_state: dict[str, Any] | None,
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    save_file({k: v.contiguous() for k, v in method.state_dict().items()}, temporary / WEIGHTS)
+    save_file({k: v.contiguous() for k, v in tensors.items()}, temporary / WEIGHTS)
     if training_state is not None:
         torch.save(training_state, temporary / STATE)
-    write_json(
-        temporary / CONFIG,
-        {
-            "method": _method_name(method),
-            "method_config": to_dict(method.config),
-            "input_size": input_size,
-            "version": pyhandpose.__version__,
-        },
-    )
+    write_json(temporary / CONFIG, {**record, "version": pyhandpose.__version__})
     if path.exists():
         shutil.rmtree(path)
     os.replace(temporary, path)
@@ -124,20 +138,13 @@ def load_method(path: Path | str) -> tuple[Any, dict[str, Any]]:
         CheckpointError: missing, truncated, from an unknown method, or weights of another network.
         ValueError: a setting that this version does not know.
     """
-    folder = find_checkpoint(Path(path))
-    try:
-        config = json.loads((folder / CONFIG).read_text())
-        weights = load_file(folder / WEIGHTS)
-    except (OSError, json.JSONDecodeError, SafetensorError) as error:
-        raise CheckpointError(f"cannot read the checkpoint {str(folder)!r}: {error}") from error
-    if config.get("method") not in METHODS:
+    folder, config, weights = _read(path)
+    if config["method"] == ENCODER:
         raise CheckpointError(
-            f"{folder / CONFIG}: unknown method {config.get('method')!r}; this version knows "
-            f"{', '.join(METHODS)}"
+            f"{str(folder)!r} holds an encoder without a head; `pyhandpose finetune --init` trains "
+            "one on it"
         )
     cls = METHODS[config["method"]]
-    if missing := {"method_config", "input_size"} - config.keys():
-        raise CheckpointError(f"{folder / CONFIG}: {', '.join(sorted(missing))} is missing")
     method_config = from_dict(cls.Config, _without_download(config["method_config"]))
     method = build_method(method_config)
     try:
@@ -204,14 +211,49 @@ def load_encoder(path: Path | str, into: Method) -> None:
     Raises:
         CheckpointError: the encoders differ.
     """
-    source, _ = load_method(path)
+    config, weights = read_encoder(path)
     try:
-        into.encoder.load_state_dict(source.encoder.state_dict())
+        into.encoder.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
-            f"the encoder of {str(path)!r} ({source.config.encoder}) does not fit the new one "
+            f"the encoder of {str(path)!r} ({config}) does not fit the new one "
             f"({into.config.encoder})"
         ) from error
+
+
+def read_encoder(path: Path | str) -> tuple[EncoderConfig, dict[str, Tensor]]:
+    """The encoder of a checkpoint of any method, or of an encoder alone: what it is, its weights.
+
+    Raises:
+        CheckpointError: missing, truncated or from an unknown method.
+        ValueError: a setting that this version does not know.
+    """
+    _, config, weights = _read(path)
+    encoder = _without_download(config["method_config"])["encoder"]
+    prefix = "encoder."
+    return from_dict(EncoderConfig, encoder), {
+        name.removeprefix(prefix): value
+        for name, value in weights.items()
+        if name.startswith(prefix)
+    }
+
+
+def _read(path: Path | str) -> tuple[Path, dict[str, Any], dict[str, Tensor]]:
+    """The checkpoint's folder, its ``config.json`` with all its keys, and its tensors."""
+    folder = find_checkpoint(Path(path))
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        weights = load_file(folder / WEIGHTS)
+    except (OSError, json.JSONDecodeError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read the checkpoint {str(folder)!r}: {error}") from error
+    if config.get("method") not in (*METHODS, ENCODER):
+        raise CheckpointError(
+            f"{folder / CONFIG}: unknown method {config.get('method')!r}; this version knows "
+            f"{', '.join(METHODS)}"
+        )
+    if missing := {"method_config", "input_size"} - config.keys():
+        raise CheckpointError(f"{folder / CONFIG}: {', '.join(sorted(missing))} is missing")
+    return folder, config, weights
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
