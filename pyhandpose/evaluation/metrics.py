@@ -1,10 +1,10 @@
 """Errors of estimated hand poses: EPE, root-relative EPE, PA-EPE, PCK and AUC.
 
-Every metric starts from a table of distances (N,J), one per pose and joint, in which
+Every metric starts from a table of distances (N,J), one per pose and joint (distances.py), in which
 
 - NaN is a joint without a label: it is left out of everything;
 - +inf is a failed joint: it has a label but the estimate is not finite. It is left out of the
-  means, counted, and never correct in the PCK curve, whatever the threshold.
+  means, counted, and never correct in the PCK curve (pck.py), whatever the threshold.
 
 A metric is averaged over poses for each joint first, then over the joints that have labels
 (FreiHAND's order; without missing labels it is the plain mean). docs/evaluation.md has the formulas
@@ -13,8 +13,9 @@ and says which paper uses what.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,135 +23,75 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyhandpose import ops
-from pyhandpose.hand.skeleton import FINGER_JOINTS, JOINT_NAMES, WRIST
+from pyhandpose.evaluation.distances import (
+    MM_PER_M,
+    absolute_mm,
+    freihand_procrustes_mm,
+    joint_distances,
+    procrustes_mm,
+    root_relative_mm,
+    scale_translation_mm,
+)
+from pyhandpose.evaluation.pck import (
+    FREIHAND_PCK,
+    PCK_THRESHOLDS_MM,
+    Array,
+    Pck,
+    area_under_curve,
+    pck_curve,
+)
+from pyhandpose.hand.skeleton import FINGER_JOINTS, JOINT_NAMES, MIDDLE_MCP, WRIST
 
-Array = NDArray[np.float64]
-
-MM_PER_M = 1000.0
-
-PCK_THRESHOLDS_MM: Array = np.linspace(0.0, 50.0, 100)
-"""(100,) thresholds of the PCK curve: 0 to 50 mm, both ends included (001 section 4, FreiHAND)."""
-
-MIN_ALIGNED_JOINTS = 3
-"""Labels a pose needs to be aligned: two points fit any two others exactly."""
+__all__ = [
+    "DEFAULT_METRICS",
+    "FREIHAND_PCK",
+    "METRICS",
+    "MM_PER_M",
+    "PCK_THRESHOLDS_MM",
+    "Array",
+    "ErrorSummary",
+    "Metric",
+    "Pck",
+    "PoseErrors",
+    "absolute_mm",
+    "area_under_curve",
+    "freihand_procrustes_mm",
+    "joint_distances",
+    "pck_curve",
+    "procrustes_mm",
+    "root_relative_mm",
+    "scale_translation_mm",
+    "summarise",
+]
 
 JOINT_GROUPS: Mapping[str, tuple[int, ...]] = {JOINT_NAMES[WRIST]: (WRIST,), **FINGER_JOINTS}
 
 
 class Metric(NamedTuple):
-    """What a metric is called in tables, and the unit of its distances."""
+    """What a metric is called in tables, the unit of its distances, and how they are measured."""
 
     title: str
     unit: str
+    """``px`` is measured between image points, everything else between camera points."""
+    measure: Callable[[Tensor, Tensor, Tensor | None], Array]
+    """Estimates (N,J,D), labels (N,J,D), valid (N,J) or None -> distances (N,J)."""
 
 
 METRICS: Mapping[str, Metric] = {
-    "epe_2d": Metric("2D EPE", "px"),
-    "epe_absolute": Metric("EPE, absolute", "mm"),
-    "epe_root_relative": Metric("EPE, root-relative", "mm"),
-    "pa_epe": Metric("PA-EPE", "mm"),
-    "pa_epe_reflections": Metric("PA-EPE, reflections allowed", "mm"),
+    "epe_2d": Metric("2D EPE", "px", joint_distances),
+    "epe_absolute": Metric("EPE, absolute", "mm", absolute_mm),
+    "epe_root_relative": Metric("EPE, root-relative", "mm", root_relative_mm),
+    "epe_middle_mcp_relative": Metric(
+        "EPE, relative to the middle MCP", "mm", partial(root_relative_mm, root=MIDDLE_MCP)
+    ),
+    "epe_scale_translation": Metric("EPE, scale and wrist aligned", "mm", scale_translation_mm),
+    "pa_epe": Metric("PA-EPE", "mm", procrustes_mm),
+    "pa_epe_freihand": Metric(
+        "PA-EPE, reflections allowed (FreiHAND)", "mm", freihand_procrustes_mm
+    ),
 }
 
 DEFAULT_METRICS = ("epe_2d", "epe_absolute", "epe_root_relative", "pa_epe")
-
-
-def joint_distances(estimate: Tensor, target: Tensor, valid: Tensor | None = None) -> Array:
-    """Euclidean distance ||estimate_nj - target_nj|| of each joint, in the unit of the inputs.
-
-    Args:
-        estimate: (N,J,D), any finite or non-finite values.
-        target: (N,J,D); a non-finite entry means that the joint has no label.
-        valid: (N,J) bool, False for a joint without a label; None when all have one.
-
-    Returns:
-        (N,J) float64; NaN without a label, inf for an estimate that is not finite.
-
-    """
-    if estimate.shape != target.shape or estimate.ndim != 3:
-        raise ValueError(
-            f"joint_distances: estimate and target must both be (N,J,D), got "
-            f"{tuple(estimate.shape)} and {tuple(target.shape)}"
-        )
-    if valid is not None and valid.shape != target.shape[:2]:
-        raise ValueError(
-            f"joint_distances: valid must be {tuple(target.shape[:2])}, got {tuple(valid.shape)}"
-        )
-    estimate, target = estimate.detach().cpu().double(), target.detach().cpu().double()
-    distance = torch.linalg.vector_norm(estimate - target, dim=-1)
-    distance[~estimate.isfinite().all(-1)] = torch.inf
-    labelled = target.isfinite().all(-1)
-    if valid is not None:
-        labelled &= valid.cpu()
-    distance[~labelled] = torch.nan
-    return distance.numpy()
-
-
-def absolute_mm(estimate: Tensor, target: Tensor, valid: Tensor | None = None) -> Array:
-    """Distances in camera space, nothing aligned: (N,J,3) m in, (N,J) mm out."""
-    return MM_PER_M * joint_distances(estimate, target, valid)
-
-
-def root_relative_mm(
-    estimate: Tensor, target: Tensor, valid: Tensor | None = None, *, root: int = WRIST
-) -> Array:
-    """Distances with each pose's own root joint at the origin: (N,J,3) m in, (N,J) mm out.
-
-    The root's own distance is 0 and counts in the mean, as in the published evaluators. A pose
-    whose root has no label has no root-relative error; one whose estimated root is not finite has
-    failed at every joint.
-    """
-    return absolute_mm(
-        estimate - estimate[:, root : root + 1], target - target[:, root : root + 1], valid
-    ) + (0.0 if valid is None else np.where(valid[:, root : root + 1].cpu(), 0.0, np.nan))
-
-
-def procrustes_mm(
-    estimate: Tensor,
-    target: Tensor,
-    valid: Tensor | None = None,
-    *,
-    allow_reflection: bool = False,
-) -> Array:
-    """Distances after the best similarity (``ops.procrustes`` with scale): (N,J,3) m in, mm out.
-
-    Only labelled joints take part in the alignment. A pose with fewer than three of them has no
-    error here; one with a labelled joint whose estimate is not finite cannot be aligned and has
-    failed at every joint. ``allow_reflection`` gives a mirrored hand the error 0: the FreiHAND and
-    HO-3D evaluators do so.
-    """
-    measured = joint_distances(estimate, target, valid)  # (N,J): NaN no label, inf failed
-    labelled = ~np.isnan(measured)
-    labelled &= labelled.sum(1, keepdims=True) >= MIN_ALIGNED_JOINTS
-    failed = np.isinf(measured).any(1, keepdims=True)  # (N,1)
-    weights = torch.from_numpy(labelled & ~failed).double()  # (N,J)
-    # what has no weight must still be finite: 0 x NaN is NaN
-    used = weights[..., None] > 0  # (N,J,1)
-    source = torch.where(used, estimate.detach().cpu().double(), 0.0)  # (N,J,3)
-    goal = torch.where(used, target.detach().cpu().double(), 0.0)  # (N,J,3)
-    aligned = ops.procrustes(source, goal, weights, allow_reflection=allow_reflection).aligned
-    distance = absolute_mm(aligned, goal)
-    return np.where(labelled, np.where(failed, np.inf, distance), np.nan)
-
-
-def pck_curve(distances: Array, thresholds: Array = PCK_THRESHOLDS_MM) -> Array:
-    """(T,J) share of a joint's labelled distances with d <= t; NaN for a joint without labels.
-
-    ``distances`` (N,J) and ``thresholds`` (T,) in the same unit. Failed joints (inf) are in the
-    denominator and never correct.
-    """
-    labelled = (~np.isnan(distances)).sum(0)  # (J,)
-    correct = np.stack(
-        [np.searchsorted(np.sort(column), thresholds, side="right") for column in distances.T], 1
-    )  # (T,J); NaN sorts last
-    return np.divide(correct, labelled, out=np.full(correct.shape, np.nan), where=labelled > 0)
-
-
-def area_under_curve(pck: Array, thresholds: Array = PCK_THRESHOLDS_MM) -> float:
-    """Trapezoidal area under (T,) values, divided by the range of ``thresholds``: 0 to 1."""
-    steps = np.diff(thresholds)
-    return float(((pck[1:] + pck[:-1]) / 2 * steps).sum() / steps.sum())
 
 
 @dataclass(frozen=True)
@@ -167,10 +108,12 @@ class ErrorSummary:
     """(J,) mean over poses of each joint."""
     per_finger: dict[str, float]
     """Mean of the per-joint means of the wrist and of each finger."""
+    comparison: str | None
+    """"<=" or "<": which distances are correct at a threshold; None for a metric without PCK."""
     thresholds: tuple[float, ...] | None
-    """(T,) of the PCK curve, in the metric's unit; None for a metric without one."""
+    """(T,) of the PCK curve, in the metric's unit."""
     pck: tuple[float, ...] | None
-    """(T,) mean over joints of the share with d <= t."""
+    """(T,) mean over joints of the share of correct ones."""
     auc: float | None
     """Area under ``pck``, 0 to 1."""
     num_poses: int
@@ -198,42 +141,54 @@ class ErrorSummary:
         return _without_non_finite(record)
 
 
-def summarise(metric: str, distances: Array, thresholds: Array | None = None) -> ErrorSummary:
-    """The summary of a table of distances (N,J); millimetres get a PCK curve, pixels do not."""
+def summarise(metric: str, distances: Array, pck: Pck | None = None) -> ErrorSummary:
+    """The summary of a table of distances (N,21).
+
+    Without ``pck``, millimetres get ``FREIHAND_PCK`` and pixels no curve.
+    """
     if metric not in METRICS:
         raise ValueError(f"summarise: metric must be one of {tuple(METRICS)}, got {metric!r}")
-    if thresholds is None and METRICS[metric].unit == "mm":
-        thresholds = PCK_THRESHOLDS_MM
-    labelled, finite = ~np.isnan(distances), np.isfinite(distances)
-    per_joint = _mean(distances, finite, axis=0)
-    pck = auc = None
-    if thresholds is not None:
-        by_joint = pck_curve(distances, thresholds)
-        curve = _mean(by_joint, ~np.isnan(by_joint), axis=1)
-        pck, auc = tuple(curve.tolist()), area_under_curve(curve, thresholds)
+    if pck is None and METRICS[metric].unit == "mm":
+        pck = FREIHAND_PCK
+    finite = np.isfinite(distances)
+    num_failed = 0 if finite.all() else int(np.isinf(distances).sum())
+    num_joints = int(finite.sum()) + num_failed
+    known = distances.ravel() if num_joints == distances.size else distances[~np.isnan(distances)]
+    per_joint = mean_where(distances, finite, axis=0)
+    curve = None if pck is None else mean_pck(distances, pck)
     return ErrorSummary(
         metric=metric,
-        mean=float(_mean(per_joint, ~np.isnan(per_joint))),
-        median=float(np.median(distances[labelled])) if labelled.any() else float("nan"),
+        mean=float(mean_where(per_joint, ~np.isnan(per_joint))),
+        median=float(np.median(known)) if num_joints else float("nan"),
         per_joint=tuple(per_joint.tolist()),
         per_finger={
-            group: float(_mean(part := per_joint[list(joints)], ~np.isnan(part)))
+            group: float(mean_where(part := per_joint[list(joints)], ~np.isnan(part)))
             for group, joints in JOINT_GROUPS.items()
         },
-        thresholds=None if thresholds is None else tuple(thresholds.tolist()),
-        pck=pck,
-        auc=auc,
+        comparison=None if pck is None else pck.comparison,
+        thresholds=None if pck is None else tuple(pck.thresholds.tolist()),
+        pck=None if curve is None else tuple(curve.tolist()),
+        auc=None if pck is None or curve is None else area_under_curve(curve, pck.thresholds),
         num_poses=len(distances),
-        num_joints=int(labelled.sum()),
-        num_missing=int((~labelled).sum()),
-        num_failed=int(np.isinf(distances).sum()),
+        num_joints=num_joints,
+        num_missing=distances.size - num_joints,
+        num_failed=num_failed,
     )
 
 
-def _mean(values: Array, where: NDArray[np.bool_], axis: int | None = None) -> Array:
+def mean_pck(distances: Array, pck: Pck) -> Array:
+    """(T,) mean of ``pck_curve`` over the joints that have labels."""
+    by_joint = pck_curve(distances, pck)
+    return mean_where(by_joint, ~np.isnan(by_joint), axis=1)
+
+
+def mean_where(values: Array, where: NDArray[np.bool_], axis: int | None = None) -> Array:
     """Mean of the chosen values; NaN (without numpy's warning) where none is chosen."""
     count = where.sum(axis=axis)
-    total = np.where(where, values, 0.0).sum(axis=axis)
+    if bool(where.all()):
+        total = values.sum(axis=axis)
+    else:
+        total = np.where(where, values, 0.0).sum(axis=axis)
     return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
 
 
@@ -277,17 +232,11 @@ class PoseErrors:
             target_img = torch.full_like(joints_img, torch.nan)
         if target_cam is None:
             target_cam = torch.full_like(joints_cam, torch.nan)
-        measure = {
-            "epe_2d": lambda: joint_distances(joints_img, target_img, valid),
-            "epe_absolute": lambda: absolute_mm(joints_cam, target_cam, valid),
-            "epe_root_relative": lambda: root_relative_mm(joints_cam, target_cam, valid),
-            "pa_epe": lambda: procrustes_mm(joints_cam, target_cam, valid),
-            "pa_epe_reflections": lambda: procrustes_mm(
-                joints_cam, target_cam, valid, allow_reflection=True
-            ),
-        }
         for metric, parts in self._parts.items():
-            parts.append(measure[metric]())
+            if METRICS[metric].unit == "px":
+                parts.append(METRICS[metric].measure(joints_img, target_img, valid))
+            else:
+                parts.append(METRICS[metric].measure(joints_cam, target_cam, valid))
 
     def merge(self, other: PoseErrors) -> None:
         """Append the poses of ``other``, which must collect the same metrics."""

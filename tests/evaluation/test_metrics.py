@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pyhandpose.evaluation import metrics
-from pyhandpose.evaluation.metrics import PCK_THRESHOLDS_MM, PoseErrors, summarise
+from pyhandpose.evaluation.metrics import PCK_THRESHOLDS_MM, Pck, PoseErrors, summarise
+from pyhandpose.evaluation.pck import BLOCK
 
 NAN, INF = float("nan"), float("inf")
 
@@ -55,22 +56,55 @@ def test_the_mean_is_over_joints_after_poses():
     assert summarise("epe_2d", distances).mean == 25.0  # not 17.5, the mean of the four
 
 
-def test_pck_counts_the_threshold_itself():
-    distances = np.array([[10.0, INF], [20.0, 20.0], [NAN, NAN]])
-    got = metrics.pck_curve(distances, np.array([0.0, 10.0, 19.999, 20.0, 1e9]))
-    np.testing.assert_array_equal(got, [[0, 0], [0.5, 0], [0.5, 0], [1, 0.5], [1, 0.5]])
+def test_pck_counts_the_threshold_itself_unless_it_is_strict():
+    distances = np.array([[10.0, INF], [20.0, 20.0], [NAN, NAN], [0.0, 7.0]])
+    got = metrics.pck_curve(distances, Pck(0, 20, 3))  # at 0, 10 and 20
+    np.testing.assert_allclose(got, [[1 / 3, 0], [2 / 3, 1 / 3], [1, 2 / 3]], rtol=1e-15)
+    got = metrics.pck_curve(distances, Pck(0, 20, 3, strict=True))
+    np.testing.assert_allclose(got, [[0, 0], [1 / 3, 1 / 3], [2 / 3, 1 / 3]], rtol=1e-15)
 
 
-def test_pck_equals_counting():
+@pytest.mark.parametrize(
+    "pck",
+    [
+        Pck(0, 50, 100),
+        Pck(0, 50, 100, strict=True),
+        Pck(0, 495, 100, strict=True),
+        Pck(8 * 50 / 19, 50, 12),
+        Pck(0.3, 0.3, 1),
+        Pck(0.3, 0.3, 1, strict=True),
+    ],
+)
+def test_pck_equals_counting(pck):
     rng = np.random.default_rng(1)
-    distances = rng.uniform(0, 60, (40, 21))
+    distances = rng.uniform(0, 1.2 * pck.stop, (40, 21))
+    distances[rng.random((40, 21)) < 0.3] = rng.choice(pck.thresholds)  # ties
+    for threshold in pck.thresholds[::7]:
+        row, joint = rng.integers(40), rng.integers(21)
+        distances[row, joint] = threshold
+        distances[row - 1, joint] = np.nextafter(threshold, INF)
+        distances[row - 2, joint] = np.nextafter(threshold, -INF)
     distances[rng.random((40, 21)) < 0.2] = NAN
     distances[rng.random((40, 21)) < 0.1] = INF
-    got = metrics.pck_curve(distances)
-    for row, threshold in enumerate(PCK_THRESHOLDS_MM):
+    got = metrics.pck_curve(distances, pck)
+    for row, threshold in enumerate(pck.thresholds):
         for joint in range(21):
             column = distances[:, joint][~np.isnan(distances[:, joint])]
-            assert got[row, joint] == pytest.approx((column <= threshold).mean(), abs=1e-15)
+            correct = column < threshold if pck.strict else column <= threshold
+            assert got[row, joint] == pytest.approx(correct.mean(), abs=1e-15)
+
+
+def test_pck_over_many_blocks_equals_counting():
+    distances = np.random.default_rng(2).uniform(0, 60, (3 * BLOCK + 5, 2))
+    got = metrics.pck_curve(distances)
+    expected = (distances <= PCK_THRESHOLDS_MM[:, None, None]).mean(1)
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+def test_pck_refuses_thresholds_that_make_no_curve():
+    for wrong in ((0, 50, 0), (50, 0, 10), (-1, 50, 10), (0, 50, 1)):
+        with pytest.raises(ValueError, match="0 <= start < stop"):
+            Pck(*wrong)
 
 
 @pytest.mark.parametrize("steps", [0, 7, 40.5, 99, 200])
