@@ -13,10 +13,10 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from pyhandpose.data.crop import Canvas, Labels, square_around
 from pyhandpose.data.faults import DatasetError, EmptyBatchError, Fault, Faults, OnError
 from pyhandpose.data.photo import Box, Photo, UnreadableImageError, read_photo
 from pyhandpose.data.sample import HandBatch, Source
+from pyhandpose.data.splits import Split
 from pyhandpose.hand.skeleton import NUM_JOINTS, to_canonical
 
 Array = NDArray[np.floating[Any]]
@@ -45,6 +46,10 @@ class ReadOptions:
     """What to do about missing and damaged files: "raise" or "skip" (counted and named)."""
     geometry: bool = False
     """Read mask and depth as well, where the dataset has them."""
+    splits: Path | None = None
+    """A file of ``pyhandpose data split``; with it, only the entries of ``part`` are samples."""
+    part: str = "train"
+    """Which part of ``splits``."""
 
     def __post_init__(self) -> None:
         if self.size < 1 or not self.margin > 0:
@@ -90,10 +95,13 @@ class Entry:
 class Annotations(Protocol):
     """One dataset's annotations."""
 
-    kind: str
-    """The dataset's name in the registry."""
-    files: Sequence[Path]
-    """The annotation files: their content decides the fingerprint."""
+    @property
+    def kind(self) -> str:
+        """The dataset's name in the registry."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The annotation files: their content decides the fingerprint."""
 
     def __len__(self) -> int:
         """Number of hands."""
@@ -103,6 +111,14 @@ class Annotations(Protocol):
 
     def entry(self, index: int) -> Entry:
         """An entry. Raises ``DatasetError`` if its annotations are broken."""
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """Annotations whose entries belong together in groups, which a split must not part."""
+
+    def group(self, index: int) -> int | str:
+        """The number or the name of an entry's group."""
 
 
 class AnnotatedDataset:
@@ -128,6 +144,8 @@ class AnnotatedDataset:
         self.faults = faults
         self.entries: NDArray[np.int64] = np.arange(len(annotations))
         """(N,) which of the annotations are samples of this dataset."""
+        if options.splits is not None:
+            self.entries = self._in_part(Split.read(options.splits).part(options.part))
         if options.on_error == "skip":
             self.entries = self._present()
         if not len(self.entries):
@@ -181,7 +199,8 @@ class AnnotatedDataset:
 
     def fingerprint(self) -> str:
         """A digest of the annotation files' ends and sizes, the options and the entries."""
-        digest = hashlib.sha256(f"{self.annotations.kind} {self.options}".encode())
+        shown = replace(self.options, splits=None, on_error="raise")  # told by the entries
+        digest = hashlib.sha256(f"{self.annotations.kind} {shown}".encode())
         for path in self.annotations.files:
             digest.update(f"{path.name} {path.stat().st_size}".encode())
             with open(path, "rb") as file:
@@ -190,6 +209,24 @@ class AnnotatedDataset:
                 digest.update(file.read(_END_BYTES))
         digest.update(self.entries.tobytes())
         return digest.hexdigest()[:16]
+
+    def groups(self) -> list[int | str]:
+        """The groups that a split must not part, each once, in the order of the entries.
+
+        Raises:
+            ValueError: the dataset has none.
+        """
+        annotations = self.annotations
+        if not isinstance(annotations, Grouped):
+            raise ValueError(f"{self.name}: the entries of {annotations.kind} have no groups")
+        return list(dict.fromkeys(annotations.group(i) for i in self.entries.tolist()))
+
+    def _in_part(self, part: set[int | str]) -> NDArray[np.int64]:
+        annotations = self.annotations
+        self.groups()  # refuses a dataset without them
+        assert isinstance(annotations, Grouped)
+        chosen = [i for i in self.entries.tolist() if annotations.group(i) in part]
+        return np.array(chosen, dtype=np.int64)
 
     def _present(self) -> NDArray[np.int64]:
         """The entries whose image exists, from one listing of each folder."""

@@ -6,12 +6,12 @@ import logging
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn
 
 OnError = Literal["raise", "skip"]
 
-NAMED = 20
-"""Faults of each kind that are kept by name; all are counted."""
+LOGGED = 20
+"""Faults of each kind that are logged; all are kept and counted."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +37,11 @@ class Fault:
 class DatasetError(ValueError):
     """A dataset's files are not what the format says; carries the ``Fault``."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Fault, earlier: tuple[Fault, ...] = ()) -> None:
         super().__init__(str(fault))
         self.fault = fault
+        self.earlier = earlier
+        """What had been skipped until then."""
 
 
 class EmptyBatchError(DatasetError):
@@ -50,20 +52,18 @@ class Faults:
     """The faults of one dataset. ``report`` raises, or counts and remembers.
 
     Args:
-        on_error: "raise" makes the first fault a ``DatasetError``; "skip" counts it, keeps the
-            first few of each kind by name, and logs a warning for each of these.
-        keep: faults of each kind that are kept and logged.
+        on_error: "raise" makes the first fault a ``DatasetError``; "skip" keeps and counts it, and
+            logs a warning for the first few of each kind.
     """
 
-    def __init__(self, on_error: OnError = "raise", keep: int = NAMED) -> None:
+    def __init__(self, on_error: OnError = "raise") -> None:
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error: expected raise or skip, got {on_error!r}")
         self.on_error = on_error
         self.counts: Counter[str] = Counter()
         """Faults by kind; one that is met again is not counted again."""
         self.named: list[Fault] = []
-        """The first ``keep`` of each kind, in the order in which they were found."""
-        self._keep = keep
+        """All of them, in the order in which they were found."""
         self._seen: set[tuple[str, str, str]] = set()
         self._lock = threading.Lock()
 
@@ -81,11 +81,15 @@ class Faults:
                 return
             self._seen.add(key)
             self.counts[fault.kind] += 1
-            named = self.counts[fault.kind] <= self._keep
-            if named:
-                self.named.append(fault)
-        if named:
-            logger.warning("skipped: %s", fault)
+            self.named.append(fault)
+            number = self.counts[fault.kind]
+        if number <= LOGGED:
+            more = "; further ones are only counted" if number == LOGGED else ""
+            logger.warning("%s: %s%s", fault.kind, fault, more)
+
+    def stop(self, kind: str, file: object, problem: str) -> NoReturn:
+        """Raise, whatever ``on_error`` says: the dataset cannot be used at all."""
+        raise DatasetError(Fault(kind, str(file), problem), tuple(self.named))
 
     def __getstate__(self) -> dict[str, object]:
         return {k: v for k, v in self.__dict__.items() if k != "_lock"}

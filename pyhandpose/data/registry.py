@@ -61,6 +61,14 @@ FORMS: dict[str, Form] = {
     "folder": Form(
         "pyhandpose.data.folder:open_folder", "PATH", "a folder of photos, searched recursively"
     ),
+    "freihand": Form(
+        "pyhandpose.data.freihand:open_freihand", "PATH", "FreiHAND v2: PATH is FreiHAND_pub_v2"
+    ),
+    "yt3d": Form(
+        "pyhandpose.data.youtube3d:open_youtube3d",
+        "PATH",
+        "YouTube3DHands: PATH holds youtube_train.json and the folder youtube",
+    ),
     "synthetic": Form("pyhandpose.data.synthetic:open_synthetic", "N", "N rendered hands"),
 }
 """Every dataset: a new one is a line here."""
@@ -88,11 +96,15 @@ class Subset:
         return digest.hexdigest()[:16]
 
 
-def open_dataset(spec: str) -> Dataset:
+def open_dataset(spec: str, **options: str) -> Dataset:
     """The dataset that a text such as ``folder:photos?size=128`` names.
 
     Several texts separated by commas make a ``Mixture``; each may end in ``@WEIGHT`` (1 if left
     out). ``describe_forms`` lists the names and their options.
+
+    Args:
+        spec: the text.
+        options: overrule those in the text, for the datasets that have them.
 
     Raises:
         ValueError: a name that does not exist, or an option that it does not have.
@@ -102,11 +114,11 @@ def open_dataset(spec: str) -> Dataset:
     # a comma may be a part of a path: it separates only before a known name
     parts = re.split(rf",(?=(?:{'|'.join(FORMS)}):)", spec)
     if len(parts) == 1:
-        return _open_one(spec)
+        return _open_one(spec, options)
     from pyhandpose.data.mixture import Mixture
 
     weighted = [_weight(part) for part in parts]
-    return Mixture([_open_one(text) for text, _ in weighted], [w for _, w in weighted])
+    return Mixture([_open_one(text, options) for text, _ in weighted], [w for _, w in weighted])
 
 
 def describe_forms() -> str:
@@ -119,7 +131,7 @@ def describe_forms() -> str:
     return "\n".join(lines)
 
 
-def _open_one(spec: str) -> Dataset:
+def _open_one(spec: str, overrule: dict[str, str]) -> Dataset:
     kind, _, rest = spec.partition(":")
     if kind not in FORMS or not rest:
         known = "; ".join(f"{name}:{form.target} ({form.summary})" for name, form in FORMS.items())
@@ -133,6 +145,7 @@ def _open_one(spec: str) -> Dataset:
             f"open_dataset: {spec!r}: unknown option {', '.join(unknown)}; "
             f"known: {', '.join(sorted(allowed))}"
         )
+    given |= {name: text for name, text in overrule.items() if name in allowed}
     values = {name: _parsed(spec, name, text, allowed[name][0]) for name, text in given.items()}
     first = next(iter(inspect.signature(opener).parameters))
     hints = typing.get_type_hints(opener)
