@@ -75,6 +75,8 @@ class Entry:
     labelled: NDArray[np.bool_] | None = None
     """(21,) in the same order: which joints the dataset says it labels. These must be finite, the
     others are ignored. None: all."""
+    visible: NDArray[np.bool_] | None = None
+    """(21,) in the same order: which joints nothing hides, where the dataset says so."""
     is_left: bool = False
     """A left hand: it is mirrored."""
     box: Box | None = None
@@ -93,7 +95,11 @@ class Entry:
 
 
 class Annotations(Protocol):
-    """One dataset's annotations."""
+    """One dataset's annotations.
+
+    They may also have ``signature``, a text with what the annotation files do not tell and the
+    samples depend on: their own options, or the names of files that hold one frame each.
+    """
 
     @property
     def kind(self) -> str:
@@ -187,6 +193,9 @@ class AnnotatedDataset:
         except ValueError as error:
             raise DatasetError(Fault("crop", file, str(error), labels.name)) from error
         fields = {"image": canvas.image(photo), **canvas.labels(clean)}
+        if labels.visible is not None:
+            seen = to_canonical(labels.visible[:, None], labels.order)[:, 0]
+            fields["visibility"] = seen & canvas.contains(clean.joints_img)
         if self.options.geometry:
             for kind, load, move in (
                 ("mask", labels.mask, canvas.nearest),
@@ -201,6 +210,7 @@ class AnnotatedDataset:
         """A digest of the annotation files' ends and sizes, the options and the entries."""
         shown = replace(self.options, splits=None, on_error="raise")  # told by the entries
         digest = hashlib.sha256(f"{self.annotations.kind} {shown}".encode())
+        digest.update(getattr(self.annotations, "signature", "").encode())
         for path in self.annotations.files:
             digest.update(f"{path.name} {path.stat().st_size}".encode())
             with open(path, "rb") as file:

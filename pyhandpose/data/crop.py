@@ -41,11 +41,17 @@ def square_around(joints_img: Array | None, margin: float) -> Box | None:
     if not len(known):
         raise ValueError("no joint to place the crop by")
     low, high = known.min(0) + 0.5, known.max(0) + 0.5  # from pixel centres to areas
-    half = margin * float((high - low).max()) / 2
-    if half == 0:
+    if (low == high).all():
         raise ValueError("cannot place the crop: the known joints are all at one point")
-    x, y = (low + high) / 2
-    return float(x - half), float(y - half), float(x + half), float(y + half)
+    return enlarged((*low.tolist(), *high.tolist()), margin)
+
+
+def enlarged(box: Box, factor: float) -> Box:
+    """The square about the middle of a box, ``factor`` times its longer side."""
+    x0, y0, x1, y1 = box
+    half = factor * max(x1 - x0, y1 - y0) / 2
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    return x - half, y - half, x + half, y + half
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,14 @@ class Canvas:
         if self.mirrored:
             affine[0] = -affine[0] + [0.0, 0.0, self.side - 1]
         return affine
+
+    def contains(self, joints_img: Array | None) -> NDArray[np.bool_]:
+        """(21,) which joints, px of the image, are known and in the crop."""
+        if joints_img is None:
+            return np.zeros(NUM_JOINTS, bool)
+        areas = joints_img + 0.5
+        inside = (areas >= np.array(self.box[:2])) & (areas <= np.array(self.box[2:]))
+        return np.asarray(inside.all(1))
 
     def image(self, photo: Photo) -> NDArray[np.uint8]:
         """(S,S,3), antialiased, black outside the image."""
