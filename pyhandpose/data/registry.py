@@ -69,6 +69,32 @@ FORMS: dict[str, Form] = {
         "PATH",
         "YouTube3DHands: PATH holds youtube_train.json and the folder youtube",
     ),
+    "ho3d": Form("pyhandpose.data.ho3d:open_ho3d", "PATH", "HO-3D v2 or v3: PATH has train.txt"),
+    "rhd": Form(
+        "pyhandpose.data.rhd:open_rhd", "PATH", "Rendered Hand Pose: PATH is RHD_published_v2"
+    ),
+    "stb": Form(
+        "pyhandpose.data.stb:open_stb", "PATH", "Stereo Tracking Benchmark: PATH has images, labels"
+    ),
+    "dexter": Form(
+        "pyhandpose.data.dexter_object:open_dexter_object",
+        "PATH",
+        "Dexter+Object: PATH has the folder data",
+    ),
+    "egodexter": Form(
+        "pyhandpose.data.egodexter:open_egodexter", "PATH", "EgoDexter: PATH has the folder data"
+    ),
+    "synthhands": Form(
+        "pyhandpose.data.synthhands:open_synthhands", "PATH", "SynthHands: PATH is the release"
+    ),
+    "ganerated": Form(
+        "pyhandpose.data.ganerated:open_ganerated", "PATH", "GANerated Hands: PATH is the release"
+    ),
+    "interhand": Form(
+        "pyhandpose.data.interhand:open_interhand",
+        "PATH",
+        "InterHand2.6M: PATH has annotations and images",
+    ),
     "synthetic": Form("pyhandpose.data.synthetic:open_synthetic", "N", "N rendered hands"),
 }
 """Every dataset: a new one is a line here."""

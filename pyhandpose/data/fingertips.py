@@ -1,0 +1,120 @@
+"""What Dexter+Object and EgoDexter share: five labelled fingertips of a left hand, frame by frame.
+
+Their annotation files have one row a frame, and their colour images a number in their name, which
+is the row counted from 0.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyhandpose.data.annotated import Array, Entry
+from pyhandpose.data.depth import Registration, millimetres
+from pyhandpose.data.faults import DatasetError, Fault, Faults
+from pyhandpose.data.layout import names_in
+from pyhandpose.data.photo import Box
+from pyhandpose.hand.skeleton import tips_to_canonical
+
+SIZE = (640, 480)
+INVALID_LEVEL = 32001
+"""Of a depth image: nothing was measured."""
+
+HAND_EXTENT = 0.32
+"""m, side of the crop at the distance of the fingertips. A square about five fingertips can be
+much smaller than the hand (a fist), and no other joint is labelled."""
+
+
+@dataclass(frozen=True)
+class TipSequence:
+    """One sequence's frames that have at least one labelled fingertip and an image."""
+
+    name: str
+    images: list[Path]
+    depths: dict[int, Path]
+    """By row."""
+    rows: list[int]
+    """(N) the row of each image in the annotation file."""
+    tips: NDArray[np.float64]
+    """(rows,5,3) m, axes of the depth camera; NaN where not labelled."""
+
+
+def pair_rows(
+    name: str, colour: Path, depth: Path, tips: NDArray[np.float64], file: Path, faults: Faults
+) -> TipSequence:
+    """Rows of an annotation file and the images they belong to.
+
+    Rows without a labelled fingertip are no samples. A row whose image is missing, and an image
+    without a row, is a fault.
+    """
+    images = numbered_images(colour)
+    for number in sorted(set(images) - set(range(len(tips)))):
+        faults.report(
+            "image without annotation",
+            images[number],
+            f"its number {number} is not one of the {len(tips)} rows, counted from 0, of {file}",
+        )
+    rows = []
+    labelled = np.asarray(np.isfinite(tips).all(axis=2))  # (N,5)
+    for row in np.flatnonzero(labelled.any(axis=1)).tolist():
+        if row in images:
+            rows.append(row)
+        else:
+            faults.report("missing image", colour, f"no image with the number {row}", f"row {row}")
+    return TipSequence(name, [images[row] for row in rows], numbered_images(depth), rows, tips)
+
+
+def numbered_images(folder: Path) -> dict[int, Path]:
+    """The images of a folder by the first number in their name."""
+    found = {}
+    for name in names_in(folder):
+        number = re.search(r"\d+", name)
+        if number and name.lower().endswith((".png", ".jpg", ".jpeg")):
+            found[int(number[0])] = folder / name
+    return found
+
+
+def tips_entry(sequence: TipSequence, index: int, camera: Registration) -> Entry:
+    """A frame's fingertips as the colour camera sees them."""
+    row = sequence.rows[index]
+    name = f"{sequence.name}[{row}]"
+    tips = camera.to_colour(sequence.tips[row])
+    joints = tips_to_canonical(tips)
+    return Entry(
+        name,
+        joints_cam=joints,
+        intrinsics=camera.colour_intrinsics,
+        labelled=np.isfinite(joints).all(1),
+        is_left=True,
+        box=hand_box(tips, camera.colour_intrinsics, name, str(sequence.images[index])),
+        image_size=SIZE,
+        depth=lambda: _depth(sequence, row, camera),
+    )
+
+
+def hand_box(tips: Array, camera: Array, name: str, file: str) -> Box:
+    """The square of ``HAND_EXTENT`` about the mean fingertip, seen by a camera K, px.
+
+    Raises:
+        DatasetError: the fingertips are behind the camera.
+    """
+    mean = np.nanmean(tips, axis=0)
+    if not mean[2] > 0:
+        problem = f"the fingertips are at z = {mean[2]:.3f} m, behind the camera"
+        raise DatasetError(Fault("joints", file, problem, name))
+    x, y = camera[0, :] @ mean / mean[2] + 0.5, camera[1, :] @ mean / mean[2] + 0.5
+    half = HAND_EXTENT / 2 * camera[0, 0] / mean[2]
+    return float(x - half), float(y - half), float(x + half), float(y + half)
+
+
+def _depth(sequence: TipSequence, row: int, camera: Registration) -> NDArray[np.float32]:
+    if row not in sequence.depths:
+        folder = sequence.images[0].parent.parent / "depth"
+        raise DatasetError(
+            Fault("missing depth", str(folder), f"no image with the number {row}", f"row {row}")
+        )
+    return camera.move(millimetres(sequence.depths[row], INVALID_LEVEL), SIZE)
