@@ -1,7 +1,7 @@
 """Distances between estimated and labelled joints, under every alignment that papers use.
 
 Each function takes (N,J,3) metres (``joint_distances`` any unit and dimension) and returns a table
-(N,J) in millimetres, float64, whatever the dtype of the inputs:
+(N,J), in millimetres where the name says so, float64 whatever the dtype of the inputs:
 
 - NaN is a joint without a label: it is left out of everything;
 - +inf is a failed joint: it has a label but the estimate is not finite.
@@ -96,6 +96,26 @@ def scale_translation_mm(estimate: Tensor, target: Tensor, valid: Tensor | None 
         return _lengths(residual, estimate, target, valid, needed=(WRIST, MIDDLE_MCP))
 
     return _in_mm(_by_blocks(measure, estimate, target, valid))
+
+
+def palm_lengths(estimate: Tensor, target: Tensor, valid: Tensor | None = None) -> Array:
+    """Distances with the middle MCP at the origin, in palm lengths: (N,J,3) m in, no unit out.
+
+    A palm length is the label's distance from the wrist to the middle MCP; the estimate is divided
+    by it too, never by its own (004 section 3.1, where both come normalised). Poses without a label
+    for the two joints have no error; one whose middle MCP is not finite has failed at every joint.
+    """
+
+    def measure(estimate: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
+        at_root = (estimate - target)[:, MIDDLE_MCP, None]  # (n,1,3)
+        palm = (target[:, MIDDLE_MCP] - target[:, WRIST])[:, None]  # (n,1,3)
+        unit = torch.linalg.vector_norm(palm, dim=-1, keepdim=True)  # (n,1,1)
+        residual = (estimate - target).sub_(at_root).div_(unit)
+        if valid is not None:
+            valid = valid & valid[:, WRIST, None]
+        return _lengths(residual, estimate, target, valid, needed=(MIDDLE_MCP,))
+
+    return _by_blocks(measure, estimate, target, valid)
 
 
 def procrustes_mm(

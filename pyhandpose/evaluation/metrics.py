@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from pyhandpose.evaluation.distances import (
     absolute_mm,
     freihand_procrustes_mm,
     joint_distances,
+    palm_lengths,
     procrustes_mm,
     root_relative_mm,
     scale_translation_mm,
@@ -72,13 +73,16 @@ class Metric(NamedTuple):
 
     title: str
     unit: str
-    """``px`` is measured between image points, everything else between camera points."""
     measure: Callable[[Tensor, Tensor, Tensor | None], Array]
     """Estimates (N,J,D), labels (N,J,D), valid (N,J) or None -> distances (N,J)."""
+    points: Literal["img", "img / side", "cam"] = "cam"
+    """Of what: image points in px, the same in fractions of the image's width and height, or camera
+    points in m."""
 
 
 METRICS: Mapping[str, Metric] = {
-    "epe_2d": Metric("2D EPE", "px", joint_distances),
+    "epe_2d": Metric("2D EPE", "px", joint_distances, "img"),
+    "epe_2d_sides": Metric("2D EPE by image side", "sides", joint_distances, "img / side"),
     "epe_absolute": Metric("EPE, absolute", "mm", absolute_mm),
     "epe_root_relative": Metric("EPE, root-relative", "mm", root_relative_mm),
     "epe_middle_mcp_relative": Metric(
@@ -89,6 +93,7 @@ METRICS: Mapping[str, Metric] = {
     "pa_epe_freihand": Metric(
         "PA-EPE, reflections allowed (FreiHAND)", "mm", freihand_procrustes_mm
     ),
+    "epe_palm_lengths": Metric("3D EPE by palm length", "palm lengths", palm_lengths),
 }
 
 DEFAULT_METRICS = ("epe_2d", "epe_absolute", "epe_root_relative", "pa_epe")
@@ -223,20 +228,31 @@ class PoseErrors:
         target_img: Tensor | None,
         target_cam: Tensor | None,
         valid: Tensor | None = None,
+        image_size_px: Tensor | None = None,
     ) -> None:
-        """Add N poses: images points (N,J,2) px, camera points (N,J,3) m, ``valid`` (N,J) bool.
+        """Add N poses with their labels; a target that is None has no labels at all.
 
-        A target that is None has no labels at all.
+        Args:
+            joints_img: (N,21,2) px.
+            joints_cam: (N,21,3) m.
+            target_img: as ``joints_img``.
+            target_cam: as ``joints_cam``.
+            valid: (N,21) bool, False without a label.
+            image_size_px: (N,2) width and height, for the metrics that divide by them.
+
         """
         if target_img is None:
             target_img = torch.full_like(joints_img, torch.nan)
         if target_cam is None:
             target_cam = torch.full_like(joints_cam, torch.nan)
+        points = {"img": (joints_img, target_img), "cam": (joints_cam, target_cam)}
+        if image_size_px is not None:
+            side = image_size_px[:, None].double()  # (N,1,2)
+            points["img / side"] = joints_img / side, target_img / side
         for metric, parts in self._parts.items():
-            if METRICS[metric].unit == "px":
-                parts.append(METRICS[metric].measure(joints_img, target_img, valid))
-            else:
-                parts.append(METRICS[metric].measure(joints_cam, target_cam, valid))
+            if METRICS[metric].points not in points:
+                raise ValueError(f"PoseErrors.add: {metric} needs image_size_px (N,2), got None")
+            parts.append(METRICS[metric].measure(*points[METRICS[metric].points], valid))
 
     def merge(self, other: PoseErrors) -> None:
         """Append the poses of ``other``, which must collect the same metrics."""

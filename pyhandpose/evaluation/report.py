@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pyhandpose import __version__
-from pyhandpose.evaluation.metrics import METRICS
+from pyhandpose.evaluation.metrics import METRICS, ErrorSummary
 
 if TYPE_CHECKING:
     from pyhandpose.evaluation.evaluate import Evaluation
+    from pyhandpose.evaluation.mesh import MeshSummary
+    from pyhandpose.evaluation.rmse import RmseSummary
 
 
 def provenance(device: torch.device | str) -> dict[str, str]:
@@ -104,4 +106,62 @@ def comparison_table(evaluations: Sequence[Evaluation]) -> str:
         ]
         for evaluation in evaluations
     ]
+    return markdown_table(header, rows)
+
+
+def pck_table(summaries: Sequence[ErrorSummary]) -> str:
+    """A row per metric and PCK, with the rule that its AUC, or its only PCK, was made by."""
+    header = ("metric", "unit", "mean", "median", "AUC", "PCK", "correct", "failed")
+    rows = []
+    for summary in summaries:
+        single = summary.thresholds is not None and len(summary.thresholds) == 1
+        rows.append(
+            (
+                summary.title,
+                summary.unit,
+                number(summary.mean, 3),
+                number(summary.median, 3),
+                "" if single else number(summary.auc, 4),
+                number(summary.pck[0], 4) if single and summary.pck is not None else "",
+                _rule(summary),
+                f"{summary.num_failed:,}",
+            )
+        )
+    shown = [i for i in range(len(header)) if any(row[i] for row in rows)]
+    return markdown_table([header[i] for i in shown], [[row[i] for i in shown] for row in rows])
+
+
+def _rule(summary: ErrorSummary) -> str:
+    """Which distances are correct, in the metric's unit: "<= 0 to 50 (100)" or "< 0.05"."""
+    if summary.thresholds is None:
+        return "n/a"
+    first, last = summary.thresholds[0], summary.thresholds[-1]
+    if first == last:
+        return f"{summary.comparison} {first:g}"
+    return f"{summary.comparison} {first:.4g} to {last:g} ({len(summary.thresholds)})"
+
+
+def mesh_table(meshes: MeshSummary) -> str:
+    """Vertex errors and F-scores, in camera space and aligned."""
+    header = ("mesh", "mean (mm)", "AUC", *meshes.absolute.f_scores)
+    rows = [
+        (
+            name,
+            number(part.mean, 3),
+            number(part.auc, 4),
+            *(number(value, 4) for value in part.f_scores.values()),
+        )
+        for name, part in (("absolute", meshes.absolute), ("aligned", meshes.aligned))
+    ]
+    return markdown_table(header, rows)
+
+
+def rmse_table(summaries: Sequence[RmseSummary]) -> str:
+    """Thesis 004's tables: a row per joint type and finger, a column per dimension."""
+    header = ("RMSE", *(f"{summary.title} ({summary.unit})" for summary in summaries))
+    first = summaries[0]
+    rows = [("wrist", *(number(s.wrist, 4) for s in summaries))]
+    rows += [(n, *(number(s.joint_types[n], 4) for s in summaries)) for n in first.joint_types]
+    rows += [(n, *(number(s.fingers[n], 4) for s in summaries)) for n in first.fingers]
+    rows += [("total", *(number(s.total, 4) for s in summaries))]
     return markdown_table(header, rows)
