@@ -12,19 +12,21 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "pyhandpose"
 OPS = sorted(p.name for p in (ROOT / "csrc" / "ops").iterdir() if p.is_dir())
 
-ALLOWED = {
-    "reference": set(),
-    "ops": {"_extension"},
-    "hand": {"ops"},
-    "data": {"hand", "ops", "_extension"},  # the synthetic world's renderer is in the module _C
-    "models": {"hand", "ops"},
-    "losses": {"ops", "hand"},
-    "plot": {"hand"},
-    "evaluation": {"ops", "hand", "data", "models", "plot"},
-    "methods": {"models", "losses", "data", "hand", "ops"},
-    "training": {"data", "evaluation", "methods", "models", "plot"},
-    "testing": {"hand"},
-}
+
+def import_table():
+    """{package: what it may import}, as docs/architecture.md has it."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text.split("| package | may import |\n|---|---|\n")[1].split("\n\n")[0]
+    rows = [re.sub(r"\(.*?\)", "", line).strip("| ").split("|") for line in table.splitlines()]
+    return {
+        package: {name.strip() for name in names.split(",")} - {"torch only", "torch"}
+        for packages, names in rows
+        if names.strip() != "everything above"
+        for package in packages.replace(" ", "").split(",")
+    }
+
+
+ALLOWED = import_table()
 ABOVE_ALL = {"cli", "experiments", "predict", "__main__", "__init__", "_extension"}
 SAY_NOTHING = re.compile(r"(^|_)(utils?|helpers?|misc|base|common|stuff)$")
 MAXIMUM_LINES = 400

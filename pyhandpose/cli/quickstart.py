@@ -57,8 +57,8 @@ def main(argv: list[str]) -> int:
         return 130
     except CheckpointError as error:
         print(
-            f"pyhandpose quickstart: {error}\n{out} holds runs of other settings: remove it, or "
-            "give another folder with --out",
+            f"pyhandpose quickstart: {error}\nIf {out} holds runs of other settings or of another "
+            "version, remove it or give another folder with --out",
             file=sys.stderr,
         )
         return 2

@@ -37,7 +37,8 @@ def latent_affine(latent: Tensor, affine: Tensor, *, convention: str = "paper") 
         TypeError: a wrong dtype.
 
     The extent is differentiated under ``"paper"``: its largest and smallest number (the first, if
-    there are several) receive its gradient. Second derivatives are not available.
+    there are several) receive its gradient. Second derivatives are not available. Under autocast
+    the op computes in float32.
 
     Source: PeCLR (001) eq. 4; thesis (000) eq. 4.10. Derivation: docs/maths/latent_affine.md.
     """

@@ -35,7 +35,8 @@ def nt_xent(z: Tensor, *, temperature: float = 0.5, precision: str = "auto") -> 
         TypeError: a wrong dtype.
 
     The M x M matrix is streamed in tiles, forward and backward: memory is O(M D). The result does
-    not depend on the number of threads. Second derivatives are not available.
+    not depend on the number of threads. Second derivatives are not available. Under autocast the op
+    computes in float32, and on CUDA its products in bfloat16.
 
     Source: SimCLR's loss as PeCLR (001) eq. 1 uses it. Derivation: docs/maths/nt_xent.md.
     """

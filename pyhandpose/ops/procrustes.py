@@ -69,7 +69,8 @@ def procrustes(
 
     Gradients for source, target and weights, in closed form and finite at equal singular values.
     Where conditioning falls below 1e-6 (float32; 1e-13 in float64) the gradient of the rotation is
-    bounded as if it were that. Second derivatives are not available.
+    bounded as if it were that. Second derivatives are not available. Under autocast the op computes
+    in float32.
 
     Fails when the squares of the coordinates overflow or underflow the dtype.
 

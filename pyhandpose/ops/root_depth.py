@@ -67,6 +67,7 @@ def root_depth(
 
     Gradients flow from ``depth`` and ``joints`` to ``joints_25d``, ``scale`` and the five
     parameters of ``intrinsics`` (zero at its other entries). Second derivatives are not available.
+    Under autocast the op computes in float32.
 
     Source: thesis (000) eq. 3.7-3.10, with the sign of the last corrected. Derivation:
     docs/maths/root_depth.md.

@@ -1,4 +1,6 @@
-"""Every op, forward and backward, can be captured in a CUDA graph and replayed on other inputs."""
+"""Every op, forward and backward, inside the graphs of others: Inductor's and CUDA's."""
+
+import shutil
 
 import pytest
 import torch
@@ -54,3 +56,25 @@ def test_a_captured_step_repeats_on_new_inputs(device, op):
         place.copy_(other)
     graph.replay()
     torch.testing.assert_close(captured, values_and_gradient(call, others), rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore")  # of Inductor's own imports
+@pytest.mark.parametrize("op", CALLS)
+def test_inductor_compiles_what_surrounds_it(op):
+    """The whole of torch.compile's default path: fake, functionalised, lowered, generated code."""
+    if not (shutil.which("g++") or shutil.which("c++")):
+        pytest.skip("Inductor needs a C++ compiler")
+    call, make = CALLS[op]
+    inputs = make(0)
+
+    def surrounded(first, *others):
+        return call(1.01 * first, *others)[0].square().sum()
+
+    def value_and_gradient(function):
+        first = inputs[0].detach().requires_grad_()
+        value = function(first, *inputs[1:])
+        (gradient,) = torch.autograd.grad(value, first)
+        return value.detach(), gradient
+
+    compiled = torch.compile(surrounded, fullgraph=True, backend="inductor")
+    torch.testing.assert_close(value_and_gradient(compiled), value_and_gradient(surrounded))
