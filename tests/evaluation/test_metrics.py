@@ -215,6 +215,7 @@ def add_all(errors, poses, slices):
             1000 * poses[part, :, :2],
             poses[part],
             valid[part],
+            torch.full((6, 2), 128.0)[part],
         )
     return errors
 
@@ -248,5 +249,7 @@ def test_mistakes_are_named(poses):
         metrics.joint_distances(poses, poses[:3])
     with pytest.raises(ValueError, match="unheard"):
         PoseErrors(("unheard",))
+    with pytest.raises(ValueError, match="epe_2d_sides needs image_size_px"):
+        PoseErrors(("epe_2d_sides",)).add(poses[..., :2], poses, None, None)
     with pytest.raises(ValueError, match="expected metrics"):
         PoseErrors(("epe_2d",)).merge(PoseErrors())
