@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "measure a checkpoint: EPE, PA-EPE, PCK and AUC; table, JSON and plots",
     "predict": "estimate the hand pose in your own photos: overlay and JSON for each",
     "convert": "read published weights (PeCLR, torchvision, timm) into a checkpoint folder",
+    "data": "list, check and split the datasets on your disk",
     "synth": "generate images of the synthetic hand world, or a contact sheet of it",
     "doctor": "say what was built, what is missing and how to mend it",
 }

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from pyhandpose.data.crop import Canvas, Labels, square_around
 from pyhandpose.data.faults import DatasetError, EmptyBatchError, Fault, Faults, OnError
-from pyhandpose.data.photo import Box, Photo, UnreadableImageError, read_photo
+from pyhandpose.data.photo import Box, Photo, UnreadableImageError, image_size, read_photo
 from pyhandpose.data.sample import HandBatch, Source
 from pyhandpose.data.splits import Split
 from pyhandpose.hand.skeleton import NUM_JOINTS, to_canonical
@@ -206,6 +206,19 @@ class AnnotatedDataset:
         fields["source"] = Source(self.annotations.kind, file, labels.name)
         return fields
 
+    def source_size(self, entry: int) -> tuple[int, int]:
+        """(width, height) px of an entry's image file, from its header.
+
+        Raises:
+            DatasetError: the file is missing or not an image.
+        """
+        file = self.annotations.image_file(entry)
+        try:
+            return image_size(file)
+        except UnreadableImageError as error:
+            name = self.annotations.entry(entry).name
+            raise _image_fault(file, name, error) from error
+
     def fingerprint(self) -> str:
         """A digest of the annotation files' ends and sizes, the options and the entries."""
         shown = replace(self.options, splits=None, on_error="raise")  # told by the entries
@@ -250,7 +263,7 @@ class AnnotatedDataset:
             if name in listings[folder]:
                 kept.append(index)
             else:
-                self.faults.report("missing image", file, "no such file")
+                self.faults.report("missing image", file, "no such file", f"entry {index}")
         return np.array(kept, dtype=np.int64)
 
     def _read_or_skip(self, entry: int) -> dict[str, Any] | None:
@@ -332,13 +345,16 @@ def _photo(file: str, entry: Entry) -> Photo:
     try:
         photo = read_photo(file)
     except UnreadableImageError as error:
-        kind = "unreadable image" if os.path.exists(file) else "missing image"
-        problem = str(error).removeprefix(f"{file}: ")
-        raise DatasetError(Fault(kind, file, problem, entry.name)) from error
+        raise _image_fault(file, entry.name, error) from error
     if entry.image_size is not None and photo.size != entry.image_size:
         expected, got = ("{} x {} px".format(*size) for size in (entry.image_size, photo.size))
         raise DatasetError(Fault("image size", file, f"expected {expected}, got {got}", entry.name))
     return photo if entry.edit is None else read_photo(entry.edit(np.asarray(photo.image)))
+
+
+def _image_fault(file: str, entry: str, error: UnreadableImageError) -> DatasetError:
+    kind = "unreadable image" if os.path.exists(file) else "missing image"
+    return DatasetError(Fault(kind, file, str(error).removeprefix(f"{file}: "), entry))
 
 
 def _geometry(

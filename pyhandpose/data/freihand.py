@@ -25,6 +25,8 @@ SIDE = 224
 VERSIONS = ("gs", "hom", "sample", "auto")
 """The four versions of an image: green screen, homogenised colours, and two recolourings."""
 
+NUM_HANDS = {"training": 32560, "evaluation": 3960}
+
 SCALE_TOLERANCE_M = 1e-4
 """Rounding of the published numbers is below 1e-6; more means that the files do not belong
 together."""
@@ -68,6 +70,11 @@ class FreiHand:
                     f"expected {self._stride} entries as in the longest file, got {length}",
                 )
         self._check_scale(rows["scale"], names["scale"], faults)
+
+    @property
+    def published(self) -> int:
+        """Number of entries of the published dataset."""
+        return NUM_HANDS[self.split] * len(self.versions)
 
     def __len__(self) -> int:
         return self.num_hands * len(self.versions)

@@ -94,25 +94,31 @@ def random_split(
     return Split(dataset, rule, seed, parts)
 
 
-def stb_split(groups: Sequence[Group]) -> Split:
-    """STB as the literature uses it: the two B1 sequences are for test, the other ten to train."""
+def stb_split(groups: Sequence[Group], seed: int = 0) -> Split:
+    """STB as the literature uses it: the two B1 sequences are for test, the other ten to train.
+
+    Nothing is random in it: ``seed`` is there because every split has one.
+    """
     return _by_name("stb", groups, "B1* is test", lambda name: name.startswith("B1"))
 
 
-def dexter_object_split(groups: Sequence[Group]) -> Split:
-    """Dexter+Object has no training part: every sequence is for test, each under its own name."""
+def dexter_object_split(groups: Sequence[Group], seed: int = 0) -> Split:
+    """Dexter+Object has no training part: every sequence is for test, each under its own name.
+
+    Nothing is random in it: ``seed`` is there because every split has one.
+    """
     return Split(
-        "dexter_object",
+        "dexter",
         "each sequence is a part, all are for test",
         0,
         {str(g): [g] for g in groups},
     )
 
 
-PAPER_SPLITS: dict[str, Callable[[Sequence[Group]], Split]] = {
-    "freihand": lambda groups: random_split("freihand", groups),
+PAPER_SPLITS: dict[str, Callable[[Sequence[Group], int], Split]] = {
+    "freihand": lambda groups, seed: random_split("freihand", groups, seed),
     "stb": stb_split,
-    "dexter_object": dexter_object_split,
+    "dexter": dexter_object_split,
 }
 """The papers' splits by registry name; other datasets are split at random."""
 

@@ -24,6 +24,8 @@ from pyhandpose.data.faults import DatasetError, Fault, Faults
 from pyhandpose.data.joint_regressor import load_regressor, regress_joints
 from pyhandpose.data.vertex_cache import VertexCache
 
+NUM_ANNOTATIONS = {"train": 47125, "val": 1525, "test": 1525}
+
 
 class YouTube3D:
     """The annotations of one split, from their cache."""
@@ -40,6 +42,7 @@ class YouTube3D:
         if regressor is not None:
             self.files.append(regressor)
             self.regressor = load_regressor(regressor)
+        self.published = NUM_ANNOTATIONS[split]
         self._cache = VertexCache(source)
         self._table = self._cache.table
         self._names = [name.decode() for name in self._table["image"].tolist()]

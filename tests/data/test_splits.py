@@ -13,7 +13,7 @@ from pyhandpose.data.splits import (
 
 
 def test_a_tenth_of_freihand_s_hands_is_held_out_and_nothing_is_lost():
-    split = PAPER_SPLITS["freihand"](range(32560))
+    split = PAPER_SPLITS["freihand"](range(32560), 0)
     assert len(split.parts["val"]) == 3256
     assert split.part("train") | split.part("val") == set(range(32560))
     assert not split.part("train") & split.part("val")
