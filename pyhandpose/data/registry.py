@@ -160,8 +160,10 @@ def describe_forms() -> str:
 def _open_one(spec: str, overrule: dict[str, str]) -> Dataset:
     kind, _, rest = spec.partition(":")
     if kind not in FORMS or not rest:
-        known = "; ".join(f"{name}:{form.target} ({form.summary})" for name, form in FORMS.items())
-        raise ValueError(f"open_dataset: expected one of {known}; got {spec!r}")
+        known = ", or ".join(
+            f"{name}:{form.target} ({form.summary})" for name, form in FORMS.items()
+        )
+        raise ValueError(f"open_dataset: expected {known}; got {spec!r}")
     target, _, query = rest.partition("?")
     opener = _load(FORMS[kind])
     allowed = _options(opener)

@@ -57,7 +57,7 @@ def test_wrong_options_are_refused_with_what_is_right(query, message):
 
 
 def test_unknown_names_are_refused_with_those_that_exist():
-    with pytest.raises(ValueError, match=r"expected one of folder:PATH .*; probe:PATH \(a probe\)"):
+    with pytest.raises(ValueError, match=r"expected folder:PATH .*, or probe:PATH \(a probe\)"):
         open_dataset("prob:x")
 
 
