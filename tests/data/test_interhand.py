@@ -12,6 +12,11 @@ from tests.data.fixtures import interhand
 from tests.data.fixtures.laws import assert_reads_back, assert_reprojects
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("PYHANDPOSE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     root = tmp_path_factory.mktemp("InterHand2.6M")
@@ -45,35 +50,74 @@ def test_single_and_interacting_hands_can_be_chosen(dataset):
         assert all(("image102" in s.file) == (hands == "interacting") for s in batch.source)
 
 
-def test_dangling_references_are_named_or_counted(tmp_path):
+def annotation_file(root, which):
+    return root / "annotations" / "train" / f"InterHand2.6M_train_{which}.json"
+
+
+def edit(path, change):
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def test_what_does_not_fit_together_is_named_or_counted(tmp_path):
     interhand.write(tmp_path)
-    folder = tmp_path / "annotations" / "train"
-    data_file = folder / "InterHand2.6M_train_data.json"
-    record = json.loads(data_file.read_text())
-    record["annotations"][0]["image_id"] = 999
-    record["images"][1]["camera"] = "no_such_camera"
-    data_file.write_text(json.dumps(record))
-    with pytest.raises(DatasetError, match=r"data\.json\[0\]: there is no image 999"):
-        open_dataset(f"interhand:{tmp_path}")
+
+    def change(record):
+        record["annotations"][0]["image_id"] = 999
+        record["images"][1]["camera"] = "no_such_camera"
+        record["annotations"][2]["joint_valid"] = [1, 0]
+
+    edit(annotation_file(tmp_path, "data"), change)
+    strict = open_dataset(f"interhand:{tmp_path}?size=16")
+    assert len(strict) == 3
+    for i, words in enumerate(("its image is not", "the camera of its image", "not of 42 joints")):
+        with pytest.raises(DatasetError, match=rf"data\.json\[annotation {i}\]: .*{words}"):
+            strict.read(torch.tensor([i]))
+    edit(annotation_file(tmp_path, "data"), lambda r: r["annotations"].append({"id": 7}))
+    interhand_good = json.loads(annotation_file(tmp_path, "data").read_text())
+    interhand_good["annotations"][2]["joint_valid"] = [[1]] * 21 + [[0]] * 21
+    annotation_file(tmp_path, "data").write_text(json.dumps(interhand_good))
     data = open_dataset(f"interhand:{tmp_path}?on_error=skip&size=16")
-    assert len(data) == 2
-    assert data.faults.counts == {"annotation": 2}
+    batch = data.read(torch.arange(len(data)))
+    assert len(batch) == 1
+    assert data.faults.counts == {"annotation": 3}
 
 
 @pytest.mark.parametrize("which", ["data", "camera", "joint_3d"])
 def test_truncated_and_foreign_files_are_named(which, tmp_path):
     interhand.write(tmp_path)
-    path = tmp_path / "annotations" / "train" / f"InterHand2.6M_train_{which}.json"
+    path = annotation_file(tmp_path, which)
     whole = path.read_text()
     path.write_text(whole[: len(whole) // 2])
-    with pytest.raises(DatasetError, match=f"{which}.json: .*not JSON"):
+    with pytest.raises(DatasetError, match=rf"{which}\.json: .*not JSON"):
         open_dataset(f"interhand:{tmp_path}")
-    path.write_text('{"images": [{"id": 1}], "annotations": [{}], "0": {"1": {}}}')
-    with pytest.raises(DatasetError, match="structure"):
+    path.write_text('{"images": [1], "annotations": [2], "0": {"1": {}}}')
+    with pytest.raises(DatasetError, match=rf"{which}\.json: .*(structure|expected objects)"):
         open_dataset(f"interhand:{tmp_path}")
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=f"train_{which}.json"):
+    with pytest.raises(FileNotFoundError, match=rf"train_{which}\.json"):
         open_dataset(f"interhand:{tmp_path}")
+
+
+def test_the_files_are_parsed_once(tmp_path, monkeypatch):
+    from pyhandpose.data import interhand_tables
+
+    interhand.write(tmp_path)
+    first = open_dataset(f"interhand:{tmp_path}?size=16").read(torch.arange(4))
+
+    def forbidden(*_, **__):
+        raise AssertionError("parsed again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(interhand_tables, "_parse", forbidden)
+        again = open_dataset(f"interhand:{tmp_path}?size=16").read(torch.arange(4))
+    assert again.joints_cam.nan_to_num().equal(first.joints_cam.nan_to_num())
+    assert again.source == first.source
+    change = lambda r: r["images"].pop(0)  # noqa: E731
+    edit(annotation_file(tmp_path, "data"), change)
+    with pytest.raises(DatasetError, match="its image is not"):
+        open_dataset(f"interhand:{tmp_path}?size=16").read(torch.tensor([0]))
 
 
 def test_real_frames_fit_their_images_and_have_the_bones_of_a_hand(real_data, tmp_path):
