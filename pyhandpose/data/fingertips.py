@@ -1,7 +1,6 @@
 """What Dexter+Object and EgoDexter share: five labelled fingertips of a left hand, frame by frame.
 
-Their annotation files have one row a frame, and their colour images a number in their name, which
-is the row counted from 0.
+Their annotation files have one row a frame, and their colour images a number in their name.
 """
 
 from __future__ import annotations
@@ -48,15 +47,19 @@ def pair_rows(
 ) -> TipSequence:
     """Rows of an annotation file and the images they belong to.
 
-    Rows without a labelled fingertip are no samples. A row whose image is missing, and an image
-    without a row, is a fault.
+    An image's number is its row, counted from 0 (from 1 if there is no image 0 and the last number
+    is that of the rows), so that a missing image does not shift the others. Rows without a labelled
+    fingertip are no samples. A row whose image is missing, and an image without a row, is a fault.
     """
-    images = numbered_images(colour)
-    for number in sorted(set(images) - set(range(len(tips)))):
+    numbered = numbered_images(colour)
+    first = 1 if 0 not in numbered and max(numbered, default=0) == len(tips) else 0
+    images = {number - first: path for number, path in numbered.items()}
+    for row in sorted(set(images) - set(range(len(tips)))):
         faults.report(
             "image without annotation",
-            images[number],
-            f"its number {number} is not one of the {len(tips)} rows, counted from 0, of {file}",
+            images[row],
+            f"its number {row + first} is not one of the {len(tips)} rows, counted from {first}, "
+            f"of {file}",
         )
     rows = []
     labelled = np.asarray(np.isfinite(tips).all(axis=2))  # (N,5)
@@ -64,17 +67,19 @@ def pair_rows(
         if row in images:
             rows.append(row)
         else:
-            faults.report("missing image", colour, f"no image with the number {row}", f"row {row}")
-    return TipSequence(name, [images[row] for row in rows], numbered_images(depth), rows, tips)
+            problem = f"no image with the number {row + first}"
+            faults.report("missing image", colour, problem, f"row {row}")
+    depths = {number - first: path for number, path in numbered_images(depth).items()}
+    return TipSequence(name, [images[row] for row in rows], depths, rows, tips)
 
 
 def numbered_images(folder: Path) -> dict[int, Path]:
-    """The images of a folder by the first number in their name."""
+    """The images of a folder by the number in their name; of several, the longest (the first)."""
     found = {}
     for name in names_in(folder):
-        number = re.search(r"\d+", name)
-        if number and name.lower().endswith((".png", ".jpg", ".jpeg")):
-            found[int(number[0])] = folder / name
+        numbers = re.findall(r"\d+", name)
+        if numbers and name.lower().endswith((".png", ".jpg", ".jpeg")):
+            found[int(max(numbers, key=len))] = folder / name
     return found
 
 

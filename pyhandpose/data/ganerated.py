@@ -24,6 +24,7 @@ from pyhandpose.hand.skeleton import NUM_JOINTS
 
 SIZE = (256, 256)
 RENDERER_INTRINSICS = intrinsics(617.173, 617.173, 315.453, 242.259)
+NUM_FRAMES = {"noObject": 143449, "withObject": 188050}
 _IMAGE = "color_composed.png"
 
 _KINDS = {
@@ -40,6 +41,7 @@ class Ganerated:
 
     def __init__(self, root: Path, kinds: tuple[str, ...]) -> None:
         self.files: Sequence[Path] = []
+        self.published = sum(NUM_FRAMES[kind] for kind in kinds)
         self._root = root / "data" if (root / "data").is_dir() else root
         self._frames = [
             (folder, name.removesuffix(_IMAGE))

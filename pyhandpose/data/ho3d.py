@@ -25,6 +25,14 @@ from pyhandpose.data.restricted_pickle import load_pickle
 from pyhandpose.hand.skeleton import NUM_JOINTS
 
 SIZE = (640, 480)
+NUM_FRAMES = {
+    (".png", "train"): 66034,
+    (".png", "evaluation"): 11524,
+    (".jpg", "train"): 83325,
+    (".jpg", "evaluation"): 20137,
+}
+"""By the images' suffix (v2, v3) and the split."""
+
 OPENGL_TO_OPENCV = np.array([1.0, -1.0, -1.0])
 METRES_PER_LEVEL = 0.00012498664727900177
 
@@ -40,6 +48,7 @@ class Ho3d:
         self.files: Sequence[Path] = [frame_list]
         self._frames = _frames(frame_list)
         self._suffix = self._image_suffix()
+        self.published = NUM_FRAMES[self._suffix, split]
 
     def __len__(self) -> int:
         return len(self._frames)

@@ -23,6 +23,7 @@ from pyhandpose.data.restricted_pickle import load_pickle
 from pyhandpose.hand.skeleton import NUM_JOINTS
 
 SIZE = (320, 320)
+NUM_IMAGES = {"training": 41258, "evaluation": 2728}
 MAX_DEPTH = 5.0
 """m, of the largest level."""
 
@@ -39,6 +40,7 @@ class Rhd:
 
     def __init__(self, root: Path, split: str) -> None:
         self._folder = root / split
+        self.published = NUM_IMAGES[split]
         path = require_file("RHD", self._folder, f"anno_{split}.pickle")
         self.files: Sequence[Path] = [path]
         self._ids, self._values = parse_annotations(load_pickle(path), str(path))

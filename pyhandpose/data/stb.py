@@ -22,6 +22,9 @@ from pyhandpose.data.layout import require_file, require_folders
 from pyhandpose.hand.skeleton import NUM_JOINTS
 
 SIZE = (640, 480)
+NUM_FRAMES = 1500
+"""Of each sequence."""
+
 TEST_SEQUENCES = ("B1Counting", "B1Random")
 TRAIN_SEQUENCES = tuple(f"B{i}{what}" for i in range(2, 7) for what in ("Counting", "Random"))
 
@@ -77,6 +80,7 @@ class Stb:
         self, root: Path, sequences: tuple[str, ...], camera: Camera, wrist: Wrist, factor: float
     ) -> None:
         self._root, self._camera = root, camera
+        self.published = NUM_FRAMES * len(sequences)
         self._wrist, self._factor = wrist, factor
         rig = "SK" if camera == "sk" else "BB"
         require_folders("STB", root, ("images",))

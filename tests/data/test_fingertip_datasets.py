@@ -134,6 +134,20 @@ def test_images_and_rows_that_do_not_belong_together_are_counted(kind, tmp_path)
     assert f"{second}[1]" in entries  # and it is still the image with the number 1
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_images_may_be_counted_from_1(kind, tmp_path):
+    writer, first, *_ = FORMATS[kind]
+    writer.write(tmp_path, sequences=(first,))
+    before = open_dataset(f"{kind}:{tmp_path}?size=32&geometry=true").read(torch.arange(3))
+    for what in ("color", "depth"):
+        for path in sorted((tmp_path / "data" / first / what).iterdir(), reverse=True):
+            number = int(path.name[6:11]) + 1
+            path.rename(path.with_name(f"cam2_{number:05d}.png"))
+    after = open_dataset(f"{kind}:{tmp_path}?size=32&geometry=true").read(torch.arange(3))
+    assert after.image.equal(before.image)
+    assert after.depth.equal(before.depth)
+
+
 def test_egodexter_s_two_files_must_have_one_length(tmp_path):
     egodexter.write(tmp_path)
     path = tmp_path / "data" / "Desk" / "annotation.txt"
