@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from pyhandpose.data.annotated import AnnotatedDataset, Entry, ReadOptions
 from pyhandpose.data.depth import intrinsics
 from pyhandpose.data.faults import DatasetError, Fault, Faults
-from pyhandpose.data.layout import names_in, require_folders
+from pyhandpose.data.layout import names_in, require_folders, stems_in
 from pyhandpose.data.number_text import read_numbers
 from pyhandpose.hand.skeleton import NUM_JOINTS
 
 SIZE = (256, 256)
 RENDERER_INTRINSICS = intrinsics(617.173, 617.173, 315.453, 242.259)
 NUM_FRAMES = {"noObject": 143449, "withObject": 188050}
-_IMAGE = "color_composed.png"
+_IMAGE = "_color_composed.png"
 
 _KINDS = {
     "all": ("noObject", "withObject"),
@@ -44,12 +44,11 @@ class Ganerated:
         self.published = sum(NUM_FRAMES[kind] for kind in kinds)
         self._root = root / "data" if (root / "data").is_dir() else root
         self._frames = [
-            (folder, name.removesuffix(_IMAGE))
+            (folder, stem)
             for kind in require_folders("GANerated", self._root, kinds)
             for part in names_in(kind)
             for folder in (kind / part,)
-            for name in names_in(folder)
-            if name.endswith(f"_{_IMAGE}")
+            for stem in stems_in(folder, (_IMAGE, "_joint2D.txt"))
         ]
 
     def __len__(self) -> int:
@@ -72,12 +71,13 @@ class Ganerated:
     def entry(self, index: int) -> Entry:
         """A frame's hand, in the camera of its crop."""
         folder, name = self._frames[index]
-        crop = read_numbers(folder / f"{name}crop_params.txt", (3,))
+        crop = read_numbers(folder / f"{name}_crop_params.txt", (3,))
         return Entry(
-            f"{folder.relative_to(self._root)}/{name.rstrip('_')}",
-            joints_img=read_numbers(folder / f"{name}joint2D.txt", (NUM_JOINTS, 2)),
-            joints_cam=read_numbers(folder / f"{name}joint_pos_global.txt", (NUM_JOINTS, 3)) / 1000,
-            intrinsics=crop_intrinsics(crop, str(folder / f"{name}crop_params.txt")),
+            f"{folder.relative_to(self._root)}/{name}",
+            joints_img=read_numbers(folder / f"{name}_joint2D.txt", (NUM_JOINTS, 2)),
+            joints_cam=read_numbers(folder / f"{name}_joint_pos_global.txt", (NUM_JOINTS, 3))
+            / 1000,
+            intrinsics=crop_intrinsics(crop, str(folder / f"{name}_crop_params.txt")),
             is_left=True,
             crop="whole",
             image_size=SIZE,

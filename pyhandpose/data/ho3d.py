@@ -114,8 +114,14 @@ def parse_meta(meta: dict[str, Any], file: str, name: str) -> Hand:
 
     if meta.get("handJoints3D") is None or meta.get("camMat") is None:
         raise fault("frame without annotation", "handJoints3D or camMat is None")
+    corners = meta.get("handBoundingBox")
+    try:
+        given = np.asarray(meta["handJoints3D"], dtype=np.float64)
+        camera = np.asarray(meta["camMat"], dtype=np.float64)
+        box = None if corners is None else [float(x) for x in np.asarray(corners).reshape(-1)]
+    except (TypeError, ValueError) as error:
+        raise fault("annotation", f"expected arrays of numbers ({error})") from error
     joints = np.full((NUM_JOINTS, 3), np.nan)
-    given = np.asarray(meta["handJoints3D"], dtype=np.float64)
     labelled = np.ones(NUM_JOINTS, bool)
     if given.shape == (NUM_JOINTS, 3):
         joints[:] = given
@@ -124,14 +130,10 @@ def parse_meta(meta: dict[str, Any], file: str, name: str) -> Hand:
         labelled[1:] = False
     else:
         raise fault("joints", f"handJoints3D: expected (21,3) or (3,), got {given.shape}")
-    box = meta.get("handBoundingBox")
-    if box is not None:
-        corners = np.asarray(box, dtype=np.float64).reshape(-1)
-        if corners.shape != (4,):
-            raise fault("box", f"handBoundingBox: expected x0,y0,x1,y1, got {box!r}")
-        box = tuple(corners.tolist())
-    camera = np.asarray(meta["camMat"], dtype=np.float64)
-    return Hand(joints * OPENGL_TO_OPENCV, labelled, camera, box)
+    if box is not None and len(box) != 4:
+        raise fault("box", f"handBoundingBox: expected x0,y0,x1,y1, got {box}")
+    corner_pair = None if box is None else (box[0], box[1], box[2], box[3])
+    return Hand(joints * OPENGL_TO_OPENCV, labelled, camera, corner_pair)
 
 
 def read_depth(path: Path) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,13 @@ class InterHand:
         self._images = root / "images" / split
         self._tables = load_tables(*self.files)
         self._entries = hand_entries(self._tables, hands)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_tables"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._tables = load_tables(*self.files)  # mapped again, not copied to every worker
 
     def __len__(self) -> int:
         return len(self._entries)

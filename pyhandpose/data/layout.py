@@ -41,3 +41,17 @@ def require_folders(dataset: str, root: Path, names: tuple[str, ...]) -> list[Pa
 def names_in(folder: Path) -> list[str]:
     """The names in a folder, sorted; none where there is no such folder."""
     return sorted(os.listdir(folder)) if folder.is_dir() else []
+
+
+def stems_in(folder: Path, endings: tuple[str, ...]) -> list[str]:
+    """What stands before one of the endings in the folder's names, sorted, each once.
+
+    A frame of which one file is missing is found by the others.
+    """
+    found = {
+        name.removesuffix(ending)
+        for name in names_in(folder)
+        for ending in endings
+        if name.endswith(ending)
+    }
+    return sorted(found)

@@ -108,11 +108,16 @@ def parse_annotations(
     values = {name: np.empty((len(ids), *shape), np.float32) for name, shape in _SHAPES.items()}
     for row, identifier in enumerate(ids.tolist()):
         for name, shape in _SHAPES.items():
-            found = record[identifier].get(name)
-            if np.shape(found) != shape:
-                problem = f"{name}: expected shape {shape}, got {np.shape(found)}"
-                raise DatasetError(Fault("annotation", file, problem, str(identifier)))
-            values[name][row] = found
+            entry = record[identifier]
+            found = entry.get(name) if isinstance(entry, dict) else None
+            if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+                problem = f"{name}: expected an array of numbers, got {type(found).__name__}"
+            elif found.shape != shape:
+                problem = f"{name}: expected shape {shape}, got {found.shape}"
+            else:
+                values[name][row] = found
+                continue
+            raise DatasetError(Fault("annotation", file, problem, str(identifier)))
     return ids, values
 
 

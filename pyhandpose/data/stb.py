@@ -149,7 +149,7 @@ def read_labels(path: Path) -> NDArray[np.float64]:
         problem = f"not a readable MATLAB file ({type(error).__name__}: {error})"
         raise DatasetError(Fault("annotation", str(path), problem)) from error
     values = variables.get("handPara")
-    if values is None or values.ndim != 3 or values.shape[:2] != (3, NUM_JOINTS):
+    if values is None or values.shape[:2] != (3, NUM_JOINTS) or values.ndim != 3:
         got = "no such variable" if values is None else f"shape {values.shape}"
         problem = f"handPara: expected (3,21,N), got {got}"
         raise DatasetError(Fault("annotation", str(path), problem))

@@ -7,9 +7,10 @@ beside it: X_colour = X_depth + (24.7, -0.0471401, 3.72045) mm. Mueller et al., 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from pyhandpose.data.annotated import AnnotatedDataset, Entry, ReadOptions
 from pyhandpose.data.background import Backgrounds, foreground, replace_background
 from pyhandpose.data.depth import Registration, intrinsics, millimetres
 from pyhandpose.data.faults import DatasetError, Fault, Faults
-from pyhandpose.data.layout import names_in, require_folders
+from pyhandpose.data.layout import names_in, require_folders, stems_in
 from pyhandpose.data.number_text import read_numbers
 from pyhandpose.data.photo import UnreadableImageError, read_photo
 from pyhandpose.hand.skeleton import NUM_JOINTS
@@ -58,6 +59,7 @@ class SynthHands:
             stem for f in require_folders("SynthHands", root, kinds) for stem in _stems(f)
         ]
         self._times_read = np.zeros(len(self._stems), np.int64)
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._stems)
@@ -80,8 +82,7 @@ class SynthHands:
         """A frame's hand in the axes of the colour camera."""
         stem = self._stems[index]
         joints = read_numbers(Path(f"{stem}_joint_pos.txt"), (NUM_JOINTS, 3)) / 1000
-        draw = int(self._times_read[index]) if self._fresh else 0
-        self._times_read[index] += 1
+        draw = self._next_draw(index) if self._fresh else 0
         return Entry(
             str(stem.relative_to(self._root)),
             joints_cam=CAMERA.to_colour(joints),
@@ -94,6 +95,18 @@ class SynthHands:
             mask=lambda: foreground(np.asarray(read_photo(self.image_file(index)).image)),
             depth=lambda: CAMERA.move(millimetres(Path(f"{stem}_depth.png"), INVALID_LEVEL), SIZE),
         )
+
+    def _next_draw(self, index: int) -> int:
+        with self._lock:  # one entry may be read by two threads at once
+            self._times_read[index] += 1
+            return int(self._times_read[index])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
 
     def _edit(self, image: NDArray[np.uint8], index: int, draw: int) -> NDArray[np.uint8]:
         assert self._backgrounds is not None
@@ -113,13 +126,7 @@ def _stems(kind: Path) -> Iterator[Path]:
         for camera in names_in(kind / sequence):
             for part in names_in(kind / sequence / camera):
                 folder = kind / sequence / camera / part
-                names = {
-                    name.removesuffix(ending)
-                    for name in names_in(folder)
-                    for ending in ("_color.png", "_joint_pos.txt")
-                    if name.endswith(ending)
-                }
-                yield from (folder / name for name in sorted(names))
+                yield from (folder / s for s in stems_in(folder, ("_color.png", "_joint_pos.txt")))
 
 
 def open_synthhands(

@@ -67,5 +67,6 @@ def test_the_fingerprint_follows_the_frames(tmp_path):
     before = open_dataset(f"ganerated:{tmp_path}").fingerprint()
     assert open_dataset(f"ganerated:{tmp_path}").fingerprint() == before
     folder = tmp_path / "data" / "noObject" / "0001"
-    (folder / "0001_color_composed.png").rename(folder / "0009_color_composed.png")
+    for path in list(folder.glob("0001_*")):
+        path.rename(path.with_name(path.name.replace("0001_", "0009_")))
     assert open_dataset(f"ganerated:{tmp_path}").fingerprint() != before

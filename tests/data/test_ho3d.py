@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from pyhandpose.data.faults import DatasetError
+from pyhandpose.data.ho3d import parse_meta
 from pyhandpose.data.registry import open_dataset
 from tests.data.fixtures import ho3d
 from tests.data.fixtures.laws import assert_reads_back, assert_reprojects
@@ -53,6 +54,17 @@ def test_depth_is_in_metres_at_the_pixels_of_the_crop(dataset):
     assert close.float().mean() > 0.85
     levels = batch.depth[0][batch.depth[0] > 0] / level
     torch.testing.assert_close(levels, levels.round(), atol=2e-3, rtol=0)
+
+
+def test_boxes_may_be_lists_or_arrays():
+    meta = {"camMat": ho3d.K, "handJoints3D": np.array([0.0, 0.0, -0.5])}
+    for box in ([1, 2, 30, 40], np.array([1, 2, 30, 40]), np.array([[1.0, 2], [30, 40]])):
+        assert parse_meta(meta | {"handBoundingBox": box}, "", "").box == (1, 2, 30, 40)
+    for broken in ([1, 2, 3], "none", [1, 2, 3, None]):
+        with pytest.raises(DatasetError, match="0007"):
+            parse_meta(meta | {"handBoundingBox": broken}, "0007.pkl", "0007")
+    with pytest.raises(DatasetError, match=r"expected \(21,3\) or \(3,\), got \(20, 3\)"):
+        parse_meta(meta | {"handJoints3D": np.zeros((20, 3))}, "", "")
 
 
 def damaged(tmp_path):
