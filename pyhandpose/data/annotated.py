@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,7 +24,7 @@ from torch import Tensor
 
 from pyhandpose.data.crop import Canvas, Labels, square_around
 from pyhandpose.data.faults import DatasetError, EmptyBatchError, Fault, Faults, OnError
-from pyhandpose.data.photo import Box, Photo, UnreadableImageError, image_size, read_photo
+from pyhandpose.data.photo import Box, Photo, UnreadableImageError, read_photo
 from pyhandpose.data.sample import HandBatch, Source
 from pyhandpose.data.splits import Split
 from pyhandpose.hand.skeleton import NUM_JOINTS, to_canonical
@@ -148,10 +147,11 @@ class AnnotatedDataset:
         self.annotations = annotations
         self.options = options
         self.faults = faults
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self.entries: NDArray[np.int64] = np.arange(len(annotations))
         """(N,) which of the annotations are samples of this dataset."""
         if options.splits is not None:
-            self.entries = self._in_part(Split.read(options.splits).part(options.part))
+            self.entries = self._in_part(Split.read(options.splits))
         if options.on_error == "skip":
             self.entries = self._present()
         if not len(self.entries):
@@ -167,7 +167,7 @@ class AnnotatedDataset:
     def read(self, indices: Tensor) -> HandBatch:
         """The samples of (B,) indices, in that order; fewer if some are skipped."""
         chosen = self.entries[indices.numpy()]
-        found = self._pool.map(self._read_or_skip, chosen.tolist())
+        found = self._threads().map(self._read_or_skip, chosen.tolist())
         samples = [sample for sample in found if sample is not None]
         if not samples:
             raise EmptyBatchError(
@@ -181,43 +181,30 @@ class AnnotatedDataset:
         Raises:
             DatasetError: anything that is wrong with it.
         """
-        labels = self.annotations.entry(entry)
+        found = self.annotations.entry(entry)
         file = self.annotations.image_file(entry)
-        clean = check_labels(labels, file)
-        photo = _photo(file, labels)
+        labels = check_labels(found, file)
+        return self.assemble(found, labels, read_image(found, file), file)
+
+    def assemble(self, entry: Entry, labels: Labels, photo: Photo, file: str) -> dict[str, Any]:
+        """The fields of a ``HandBatch`` of one from an entry, its checked labels and its image."""
         try:
-            box = labels.box
-            if box is None and labels.crop == "joints":
-                box = square_around(clean.joints_img, self.options.margin)
-            canvas = Canvas.of(box, photo.size, self.options.size, labels.is_left)
+            box = entry.box
+            if box is None and entry.crop == "joints":
+                box = square_around(labels.joints_img, self.options.margin)
+            canvas = Canvas.of(box, photo.size, self.options.size, entry.is_left)
         except ValueError as error:
-            raise DatasetError(Fault("crop", file, str(error), labels.name)) from error
-        fields = {"image": canvas.image(photo), **canvas.labels(clean)}
-        if labels.visible is not None:
-            seen = to_canonical(labels.visible[:, None], labels.order)[:, 0]
-            fields["visibility"] = seen & canvas.contains(clean.joints_img)
+            raise DatasetError(Fault("crop", file, str(error), entry.name)) from error
+        fields = {"image": canvas.image(photo), **canvas.labels(labels)}
+        if entry.visible is not None:
+            seen = to_canonical(entry.visible[:, None], entry.order)[:, 0]
+            fields["visibility"] = seen & canvas.contains(labels.joints_img)
         if self.options.geometry:
-            for kind, load, move in (
-                ("mask", labels.mask, canvas.nearest),
-                ("depth", labels.depth, canvas.nearest),
-            ):
+            for kind, load in (("mask", entry.mask), ("depth", entry.depth)):
                 if load is not None:
-                    fields[kind] = move(_geometry(load, photo.size, file, labels.name))
-        fields["source"] = Source(self.annotations.kind, file, labels.name)
+                    fields[kind] = canvas.nearest(_geometry(load, photo.size, file, entry.name))
+        fields["source"] = Source(self.annotations.kind, file, entry.name)
         return fields
-
-    def source_size(self, entry: int) -> tuple[int, int]:
-        """(width, height) px of an entry's image file, from its header.
-
-        Raises:
-            DatasetError: the file is missing or not an image.
-        """
-        file = self.annotations.image_file(entry)
-        try:
-            return image_size(file)
-        except UnreadableImageError as error:
-            name = self.annotations.entry(entry).name
-            raise _image_fault(file, name, error) from error
 
     def fingerprint(self) -> str:
         """A digest of the annotation files' ends and sizes, the options and the entries."""
@@ -244,10 +231,16 @@ class AnnotatedDataset:
             raise ValueError(f"{self.name}: the entries of {annotations.kind} have no groups")
         return list(dict.fromkeys(annotations.group(i) for i in self.entries.tolist()))
 
-    def _in_part(self, part: set[int | str]) -> NDArray[np.int64]:
+    def _in_part(self, split: Split) -> NDArray[np.int64]:
         annotations = self.annotations
+        if split.dataset != annotations.kind:
+            raise ValueError(
+                f"{self.name}: {self.options.splits} is a split of {split.dataset}, not of "
+                f"{annotations.kind}"
+            )
         self.groups()  # refuses a dataset without them
         assert isinstance(annotations, Grouped)
+        part = split.part(self.options.part)
         chosen = [i for i in self.entries.tolist() if annotations.group(i) in part]
         return np.array(chosen, dtype=np.int64)
 
@@ -273,12 +266,14 @@ class AnnotatedDataset:
             self.faults.add(error.fault)  # raises, or counts
             return None
 
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="read")
+    def _threads(self) -> ThreadPoolExecutor:
+        """The reading threads of this process: a forked one has none of its parent's."""
+        if self._pool is None or self._pool[0] != os.getpid():
+            self._pool = os.getpid(), ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="read")
+        return self._pool[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_pool"}
+        return {**self.__dict__, "_pool": None}
 
 
 _END_BYTES = 1 << 20
@@ -341,7 +336,12 @@ def odd_intrinsics(camera: Array) -> str:
     return ""
 
 
-def _photo(file: str, entry: Entry) -> Photo:
+def read_image(entry: Entry, file: str) -> Photo:
+    """An entry's image, edited where the entry says so.
+
+    Raises:
+        DatasetError: it is missing, damaged, or of another size than the annotations say.
+    """
     try:
         photo = read_photo(file)
     except UnreadableImageError as error:

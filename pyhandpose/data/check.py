@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pyhandpose.data.annotated import AnnotatedDataset, Array, Entry, check_labels
+from pyhandpose.data.annotated import AnnotatedDataset, Array, Entry, check_labels, read_image
 from pyhandpose.data.crop import Labels
 from pyhandpose.data.faults import DatasetError, Fault, Faults
 from pyhandpose.data.folder import FolderDataset
@@ -132,6 +132,7 @@ class _Checker:
                 for found in pool.map(self._look_at, chunk):
                     self._add(*found)
                 progress(len(chunk))
+        self.report.notes += getattr(self.dataset.annotations, "notes", [])
         published = getattr(self.dataset.annotations, "published", None)
         total = len(self.dataset.annotations)
         if published is not None and total != published:
@@ -146,10 +147,11 @@ class _Checker:
         try:
             entry = annotations.entry(index)
             labels = check_labels(entry, file)
-            size = self.dataset.source_size(index) if read else None
+            photo = read_image(entry, file) if read else None
+            size = None if photo is None else photo.size
             problems = self._implausible(entry, labels, file, size or entry.image_size)
-            if read:
-                self.dataset.sample(index)
+            if photo is not None:
+                self.dataset.assemble(entry, labels, photo, file)
         except DatasetError as error:
             return [error.fault], None, None, None
         return problems, entry, labels, size

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, Union
 
@@ -75,35 +74,10 @@ def read_photo(source: PhotoSource) -> Photo:
     if isinstance(source, Image.Image):
         return Photo(_to_rgb(ImageOps.exif_transpose(source)), None)
     name = os.fspath(source)
-    with _named_errors(name), Image.open(name) as image:
-        image.load()
-        return Photo(_to_rgb(ImageOps.exif_transpose(image)), name)
-
-
-def image_size(file: str) -> tuple[int, int]:
-    """(width, height) px of a file's image as displayed, from its header alone.
-
-    Raises:
-        UnreadableImageError: the file is missing or not an image.
-
-    """
-    from PIL import Image
-
-    with _named_errors(file), Image.open(file) as image:
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) > 4
-        return image.size[::-1] if turned else image.size
-
-
-_EXIF_ORIENTATION = 0x0112
-
-
-@contextmanager
-def _named_errors(name: str) -> Iterator[None]:
-    """Whatever the image library raises, as an ``UnreadableImageError`` that names the file."""
-    from PIL import Image
-
     try:
-        yield
+        with Image.open(name) as image:
+            image.load()
+            return Photo(_to_rgb(ImageOps.exif_transpose(image)), name)
     except FileNotFoundError as error:
         raise UnreadableImageError(f"{name}: no such file") from error
     except IsADirectoryError as error:

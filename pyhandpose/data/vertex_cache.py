@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +30,7 @@ from pyhandpose.data.synthetic_cache import cache_directory
 VERSION = 1
 NUM_VERTICES = 778
 LEVELS = 2**16 - 1
+ABANDONED_S = 3600.0
 
 TABLE = np.dtype(
     [
@@ -113,6 +115,10 @@ def _build(source: Path, path: Path) -> None:
             f"yt3d cache: cannot write to {path.parent} ({error.strerror}); set PYHANDPOSE_CACHE "
             "to a directory that can be written"
         ) from error
+    for left in (*path.parent.glob("*.levels"), *path.parent.glob("*.tmp")):
+        with contextlib.suppress(OSError):  # of processes that were killed
+            if time.time() - left.stat().st_mtime > ABANDONED_S:
+                left.unlink()
     scratch = path.with_name(f"{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
     levels, whole = scratch.with_suffix(".levels"), scratch.with_suffix(".tmp")
     try:

@@ -219,6 +219,14 @@ def test_a_dataset_survives_a_worker_process(tmp_path):
     assert before.source == again.source
 
 
+def test_a_forked_process_reads_with_threads_of_its_own(tmp_path, monkeypatch):
+    data = opened(Hands(tmp_path))
+    before = data.read(torch.arange(2))
+    data._pool[1].shutdown()  # a fork's copy of the pool has no living thread either
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert torch.equal(data.read(torch.arange(2)).image, before.image)
+
+
 @pytest.mark.parametrize(
     ("camera", "words"),
     [

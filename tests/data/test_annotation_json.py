@@ -1,6 +1,7 @@
 """Streaming gives what json.load gives, however the file is cut into chunks."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -53,6 +54,19 @@ def test_a_broken_element_does_not_take_the_file_into_memory(tmp_path, monkeypat
     assert next(stream) == ("", {"a": 1})
     with pytest.raises(DatasetError, match="at character 11"):
         next(stream)
+
+
+def test_a_large_file_is_read_with_little_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(annotation_json, "CHUNK_CHARACTERS", 20_000)
+    path = tmp_path / "a.json"
+    element = [[0.5, -1.25, 3e4]] * 100
+    path.write_text(json.dumps({"annotations": [element] * 1000}))
+    assert path.stat().st_size > 1_500_000
+    tracemalloc.start()
+    assert sum(len(e) for _, e in stream_json(path)) == 100_000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 500_000
 
 
 def test_rows_of_the_wrong_shape_become_nan_by_name(tmp_path):

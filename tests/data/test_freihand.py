@@ -89,6 +89,9 @@ def test_a_split_keeps_the_versions_of_a_hand_together(written, tmp_path):
     assert data.groups() == [0, 1, 2]
     path = tmp_path / "split.json"
     random_split("freihand", data.groups(), seed=4, held_out=0.3).write(path)
+    random_split("stb", ["B1", "B2"]).write(tmp_path / "other.json")
+    with pytest.raises(ValueError, match=r"other\.json is a split of stb, not of freihand"):
+        open_dataset(f"freihand:{root}?splits={tmp_path / 'other.json'}")
     hands = {}
     for part, size in (("train", 8), ("val", 4)):
         chosen = open_dataset(f"freihand:{root}?splits={path}&part={part}")

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -121,6 +122,18 @@ def test_an_interrupted_build_leaves_nothing(root, cache, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         VertexCache(root / "youtube_train.json")
     assert not list(cache.iterdir())
+
+
+def test_what_killed_processes_left_is_removed_when_it_is_old(root, cache):
+    write_youtube3d(root)
+    cache.mkdir(parents=True)
+    for name, age in (("old", 7200), ("new", 60)):
+        path = cache / f"{name}.levels"
+        path.write_bytes(b"x")
+        os.utime(path, (time.time() - age,) * 2)
+    VertexCache(root / "youtube_train.json")
+    assert sorted(p.suffix for p in cache.iterdir()) == [".bin", ".levels"]
+    assert (cache / "new.levels").exists()
 
 
 def test_vertices_are_kept_to_a_hundredth_of_a_pixel_and_survive_pickling(root):
