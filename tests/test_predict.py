@@ -7,13 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
+from pyhandpose.data.photo import BoxOutsideError, Photo
+from pyhandpose.data.two_pass import TwoPass
 from pyhandpose.hand.camera import project
 from pyhandpose.hand.pose25d import HandPose
 from pyhandpose.predict import (
-    ASSUMED_HAND_SCALE_MM,
     DEPTH_WORDS,
+    Camera,
     Prediction,
     Predictor,
+    Request,
     default_checkpoint,
 )
 
@@ -89,11 +92,15 @@ def test_what_was_assumed_is_said(hand, photo):
     (got,) = Predictor(method, SIDE, "folder")(photo, fov_deg=90.0)
     assert got.intrinsics_px == pytest.approx((100.0, 100.0, 99.5, 59.5))
     assert (got.intrinsics_from, got.hand_scale_from, got.fov_deg) == ("assumed", "assumed", 90.0)
-    assert method.seen[0][2].item() == pytest.approx(ASSUMED_HAND_SCALE_MM / 1000)
+    assert method.seen[0][2].item() == pytest.approx(0.09)
     assert any("90 degrees" in sentence for sentence in got.assumptions())
     assert any("90 mm" in sentence for sentence in got.assumptions())
-    (got,) = Predictor(method, SIDE, "folder")(photo, intrinsics=CAMERA, hand_scale_mm=85)
+    assert any("right one" in sentence for sentence in got.assumptions())
+    assert any("centre of the image" in sentence for sentence in got.assumptions())
+    known = {"intrinsics": CAMERA, "hand_scale_mm": 85, "hand": "right", "box": (40, 0, 160, 120)}
+    (got,) = Predictor(method, SIDE, "folder")(photo, **known)
     assert got.assumptions() == []
+    assert (got.hand_from, got.box_from) == ("given", "given")
     assert got.fov_deg is None
     assert method.seen[1][2].item() == pytest.approx(0.085)
 
@@ -103,6 +110,85 @@ def test_the_box_is_the_square_that_was_seen(hand, photo):
     assert whole.box_px == (40.0, 0.0, 160.0, 120.0)
     (part,) = Predictor(Recorder(hand), SIDE, "test")(photo, box=(10, 20, 30, 60))
     assert part.box_px == (0.0, 20.0, 40.0, 60.0)
+
+
+class TwoLooks(Recorder):
+    """A perfect method with the margin and the root of another bone."""
+
+    two_pass = TwoPass(first_fraction=None, fill=0.5)
+    reference_bone = (9, 10)
+    notes = ("The wrist is a guess.",)
+
+
+@pytest.mark.parametrize("hand_name", ["right", "left"])
+def test_the_second_look_is_around_the_joints_of_the_first(hand, photo, hand_name):
+    mirrored = torch.tensor([-1.0, 1.0, 1.0]) if hand_name == "left" else torch.ones(3)
+    method = TwoLooks(hand * mirrored)
+    predictor = Predictor(method, SIDE, "test")
+    (got,) = predictor(photo, intrinsics=CAMERA, hand=hand_name)
+    expected = project(hand[None], MATRIX)[0]
+    np.testing.assert_allclose(got.joints_img_px, expected, atol=1e-2)
+    assert len(method.seen) == 2
+    assert got.box_from == "found"
+    side = got.box_px[2] - got.box_px[0]
+    extent = (expected.amax(0) - expected.amin(0)).max().item()
+    assert side == pytest.approx(2 * extent, rel=1e-3)
+    middle = (expected.amax(0) + expected.amin(0)) / 2
+    centre = [(got.box_px[0] + got.box_px[2]) / 2, (got.box_px[1] + got.box_px[3]) / 2]
+    np.testing.assert_allclose(centre, middle, atol=side / SIDE + 0.5)
+
+    (once,) = predictor(photo, intrinsics=CAMERA, hand=hand_name, passes=1)
+    assert (len(method.seen), once.box_from, once.box_px) == (3, "centred", (40, 0, 160, 120))
+
+
+def test_a_given_box_is_looked_at_once_and_with_the_margin(hand, photo):
+    method = TwoLooks(hand)
+    (got,) = Predictor(method, SIDE, "test")(photo, box=(60, 30, 100, 70))
+    assert len(method.seen) == 1
+    assert got.box_px[2] - got.box_px[0] == pytest.approx(80)
+    assert got.box_from == "given"
+
+
+def test_the_method_s_own_bone_and_notes(hand, photo):
+    method = TwoLooks(hand)
+    (got,) = Predictor(method, SIDE, "test")(photo)
+    assert method.seen[0][2].item() == pytest.approx(0.031)
+    assert got.reference_bone == ("middle_mcp", "middle_pip")
+    assert any("middle MCP to middle PIP" in sentence for sentence in got.assumptions())
+    assert "The wrist is a guess." in got.assumptions()
+
+
+def test_either_hand_is_estimated_when_nobody_knows(hand, photo):
+    predictor = Predictor(TwoLooks(hand), SIDE, "test")
+    picture = Photo(Image.fromarray(photo), "photo")
+    requests = [
+        Request(picture, None, "auto-both"),
+        Request(picture, (10, 10, 60, 60), "left"),
+        Request(picture, (10, 10, 60, 60)),
+    ]
+    answers = list(predictor.stream(requests, Camera(CAMERA), batch_size=2))
+    assert [request for request, _ in answers] == requests
+    found = [[(p.hand, p.hand_from, p.box_from) for p in hands] for _, hands in answers]
+    assert found == [
+        [("right", "both", "found"), ("left", "both", "found")],
+        [("left", "given", "given")],
+        [("right", "assumed", "given")],
+    ]
+    right, left = answers[0][1]
+    np.testing.assert_allclose(right.joints_cam_mm, 1000 * hand, rtol=1e-5)
+    np.testing.assert_allclose(left.joints_cam_mm, right.joints_cam_mm * [-1, 1, 1], rtol=1e-5)
+    assert any("cannot tell" in sentence for sentence in left.assumptions())
+
+
+def test_a_box_outside_the_photo_is_refused(photo):
+    predictor = Predictor(TwoLooks(torch.zeros(21, 3)), SIDE, "test")
+    with pytest.raises(BoxOutsideError):
+        predictor.crop_of(Request(Photo(Image.fromarray(photo), None), (900, 0, 950, 50)))
+
+
+def test_a_box_of_numpy_s_numbers(hand, photo):
+    (got,) = Predictor(Recorder(hand), SIDE, "test")(photo, box=np.array([10.0, 20.0, 90.0, 100.0]))
+    assert got.box_px == (10, 20, 90, 100)
 
 
 def test_several_photos_of_several_sizes_in_batches(hand, photo, tmp_path):
@@ -138,6 +224,7 @@ def test_json_round_trip(hand, photo, status, word):
         ({"hand": "both"}, "hand"),
         ({"hand_scale_mm": 0.0}, "hand_scale_mm"),
         ({"box": (5, 5, 5, 9)}, "box"),
+        ({"passes": 3}, "passes"),
     ],
 )
 def test_impossible_options_are_named(hand, photo, options, message):

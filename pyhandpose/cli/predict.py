@@ -1,36 +1,48 @@
-"""``pyhandpose predict``: hand poses of photos, as pictures and JSON."""
+"""``pyhandpose predict``: hand poses of photos and videos, as pictures, tables and JSON."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-import numpy as np
 import tyro
 
-from pyhandpose.data.photo import BoxOutsideError, Photo, UnreadableImageError, read_photo
-from pyhandpose.data.whole_file import write_bytes, write_json
-from pyhandpose.predict import ASSUMED_FOV_DEG, Prediction, Predictor
+from pyhandpose.data.boxes_file import BoxesFile
+from pyhandpose.data.inputs import Inputs, expand_inputs
+from pyhandpose.data.photo import BoxOutsideError
+from pyhandpose.data.video import VideoError
+from pyhandpose.evaluation.metrics import MM_PER_M
+from pyhandpose.predict import ASSUMED_FOV_DEG, Camera, HandChoice, Predictor
+from pyhandpose.predict.photos import REPORT, Outcome, Settings, free_stem, predict_photos
+from pyhandpose.predict.videos import predict_video
 from pyhandpose.training.checkpoint import CheckpointError
 
-DESCRIPTION = """Estimate the 3D pose of the hand in each photo.
+DESCRIPTION = """Estimate the 3D pose of the hand in each photo, or in each frame of a video.
 
-For each FILE two files are written to --out: NAME.overlay.png, the photo with the skeleton, one
-colour per finger, and NAME.json with the 21 joints in pixels of the photo and in millimetres
-before the camera, and with everything that had to be assumed.
+For each photo --out receives NAME.overlay.png (the skeleton on the photo, a colour per finger),
+NAME.3d.png (the pose from two angles) and NAME.json: 21 joints in pixels of the photo and in
+millimetres before the camera, and everything that had to be assumed. report.html shows all photos
+with skeletons that turn with the mouse; it is one file and needs no network. A video gives
+NAME.overlay.mp4 and NAME.csv; videos and webcams need OpenCV (pip install 'pyhandpose[opencv]').
 
-The photo should show one hand that fills a good part of the picture; otherwise say where it is
-with --box. Exit status: 0 all predicted, 1 some file was skipped, 2 a mistake in the options.
+Say where the hand is with --box or --boxes. Without, the network looks at the centre first and then
+around the joints that it found there. Exit status: 0 all predicted, 1 something was skipped, 2 a
+mistake in the options.
 
 examples:
   pyhandpose predict photo.jpg
-  pyhandpose predict holiday/*.jpg --out poses
-  pyhandpose predict photo.jpg --box 420,180,900,660 --hand left
+  pyhandpose predict holiday --out poses                  (a folder; or "holiday/**/*.jpg")
+  pyhandpose predict photo.jpg --box 420,180,480,480 --hand left
+  pyhandpose predict photos --boxes boxes.csv             (columns file,x,y,w,h,hand)
   pyhandpose predict frame.png --checkpoint runs/finetuned --intrinsics 617,617,320,240 \\
-      --hand-scale-mm 87
+      --hand-scale 0.087
+  pyhandpose predict clip.mp4                             (or webcam:0, until Ctrl-C)
 """
+
+LONGEST_HAND_SCALE = 0.5
+"""m; whoever gives more means millimetres."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +53,37 @@ class Options:
         tyro.conf.Positional[tuple[str, ...]],
         tyro.conf.arg(metavar="FILE...", help_behavior_hint=""),
     ]
-    """Photos: any format that Pillow reads."""
+    """Photos (any format that Pillow reads), folders, patterns, videos, or webcam:0."""
     checkpoint: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of a trained model; without it, the one `pyhandpose quickstart` made."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("predictions")
     """Folder for the results; made if it does not exist."""
-    box: Annotated[str | None, tyro.conf.arg(metavar="X0,Y0,X1,Y1")] = None
-    """Where the hand is, px; made square about its centre. Without it, the largest centred square.
-    Write --box=-10,0,90,100 when the first number is negative."""
+    box: Annotated[str | None, tyro.conf.arg(metavar="X,Y,W,H")] = None
+    """Where the hand is: left, top, width and height, px, close around it; the margin that the
+    network wants is added. Write --box=-10,0,100,100 when the first number is negative."""
+    boxes: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A file with the hands of each photo, one or several: CSV with the columns file,x,y,w,h and,
+    if known, hand; or COCO's JSON. Photos that it does not name are skipped."""
+    passes: int = 2
+    """Without a box: 2 looks at the centre, then around the joints found there; 1 at the centre
+    alone."""
     intrinsics: Annotated[str | None, tyro.conf.arg(metavar="FX,FY,CX,CY")] = None
     """The camera, px of the photo; without it, --fov-deg is assumed."""
     fov_deg: Annotated[float, tyro.conf.arg(metavar="DEG")] = ASSUMED_FOV_DEG
     """Field of view across the longer side, degrees, used when there are no --intrinsics."""
-    hand: Literal["right", "left"] = "right"
-    """Which hand the photos show. Left hands are mirrored for the network, and back."""
-    hand_scale_mm: Annotated[float | None, tyro.conf.arg(metavar="MM")] = None
-    """Length from the wrist to the knuckle of the index finger, mm; without it, 90 mm is assumed.
-    The 3D coordinates are proportional to it."""
+    hand: HandChoice | None = None
+    """Which hand the photos show; without it, right is assumed. Left hands are mirrored for the
+    network, and back. auto-both estimates either and writes both: the network cannot tell."""
+    hand_scale: Annotated[float | None, tyro.conf.arg(metavar="M")] = None
+    """Length of the model's reference bone, METRES: from the wrist to the knuckle of the index
+    finger (0.09 is assumed), for the published PeCLR network from the middle finger's knuckle to
+    its next joint (0.031). The 3D coordinates are proportional to it."""
+    seconds: float | None = None
+    """Of a video, predict so much; record a webcam for so long."""
+    report: bool = True
+    """Write report.html."""
+    batch_size: int = 8
+    """Hands that the network sees at a time; their photos are held in memory whole."""
     device: str = "auto"
     """Where to compute: "auto" (CUDA where there is one, else CPU), "cpu" or "cuda"."""
 
@@ -68,84 +94,93 @@ def main(argv: list[str]) -> int:
     try:
         if not options.files:
             raise ValueError("name at least one image file; see `pyhandpose predict --help`")
-        view = {
-            "box": _numbers("--box", options.box),
-            "intrinsics": _numbers("--intrinsics", options.intrinsics),
-            "fov_deg": options.fov_deg,
-            "hand": options.hand,
-            "hand_scale_mm": options.hand_scale_mm,
-        }
+        settings = settings_of(options)
+        inputs = expand_inputs(options.files, options.out)
         predictor = Predictor.load(options.checkpoint, options.device)
         if options.checkpoint is None:
             print(f"model: the quick start's, {predictor.checkpoint}")
-        skipped = _predict_all(predictor, options, view)
+        outcome = _predict_all(predictor, inputs, settings, options)
     except (ValueError, OSError, ImportError, CheckpointError) as error:
         print(f"pyhandpose predict: {error}", file=sys.stderr)
         return 2
-    done = len(options.files) - len(skipped)
-    print(f"{done} of {len(options.files)} predicted, in {options.out}")
-    for message in skipped:
+    total = len(inputs.photos) + len(inputs.videos)
+    print(f"{outcome.done} of {total} predicted, in {options.out}")
+    if (options.out / REPORT).is_file() and inputs.photos and options.report:
+        print(f"look at them: {options.out / REPORT}")
+    nothing = tuple(f"{word}: no photo or video in it" for word in inputs.nothing)
+    for message in (*outcome.skipped, *nothing):
         print(f"skipped {message}", file=sys.stderr)
-    return 1 if skipped else 0
+    return 1 if outcome.skipped or nothing else 0
 
 
-def _predict_all(predictor: Predictor, options: Options, view: dict[str, Any]) -> list[str]:
-    """Write the results of every file; what was skipped, and why."""
-    from tqdm import tqdm
+def settings_of(options: Options) -> Settings:
+    """What the options ask for.
 
-    skipped: list[str] = []
-    taken: set[str] = set()
-    for name in tqdm(options.files, desc="predict", unit="img", disable=None):
-        try:
-            photo = read_photo(name)
-            (prediction,) = predictor([photo], **view)
-        except UnreadableImageError as error:
-            skipped.append(str(error))
+    Raises:
+        ValueError: an option that makes no sense, by name.
+    """
+    box = _numbers("--box", options.box)
+    if box is not None and options.boxes is not None:
+        raise ValueError("give --box for all photos or --boxes for each, not both")
+    if box is not None and (box[2] <= 0 or box[3] <= 0):
+        raise ValueError(
+            f"--box takes x,y,w,h, w and h the width and height of the box: they must be positive, "
+            f"got {options.box}"
+        )
+    scale = options.hand_scale
+    if scale is not None and not 0 < scale <= LONGEST_HAND_SCALE:
+        raise ValueError(
+            f"--hand-scale is in metres, between 0 and {LONGEST_HAND_SCALE:g}: the length of one "
+            f"bone, such as 0.09; got {scale:g}"
+        )
+    return Settings(
+        camera=Camera(
+            _numbers("--intrinsics", options.intrinsics),
+            options.fov_deg,
+            None if scale is None else MM_PER_M * scale,
+        ),
+        box=None if box is None else (box[0], box[1], box[0] + box[2], box[1] + box[3]),
+        boxes=None if options.boxes is None else BoxesFile(options.boxes),
+        hand=options.hand,
+        batch_size=options.batch_size,
+        passes=options.passes,
+    )
+
+
+def _predict_all(
+    predictor: Predictor, inputs: Inputs, settings: Settings, options: Options
+) -> Outcome:
+    """Photos, then videos."""
+    outcome = Outcome(0, ())
+    if inputs.photos:
+        outcome = predict_photos(predictor, inputs.photos, settings, options.out, options.report)
+    done, skipped = outcome.done, list(outcome.skipped)
+    stems: set[str] = set()
+    for name in inputs.videos:
+        if settings.boxes is not None:
+            skipped.append(f"{name}: a file of boxes names photos; give --box for a video")
             continue
+        stem = free_stem(Path(name).stem.replace(":", ""), stems)
+        try:
+            frames = predict_video(predictor, name, settings, options.out, stem, options.seconds)
+        except VideoError as error:
+            skipped.append(str(error))
         except BoxOutsideError as error:
             skipped.append(f"{name}: {error}")
-            continue
-        stem = free_stem(Path(name).stem, taken)
-        write_bytes(options.out / f"{stem}.overlay.png", overlay_png(photo, prediction))
-        write_json(options.out / f"{stem}.json", prediction.to_json())
-    return skipped
+        else:
+            done += 1
+            print(f"{name}: {frames} frames")
+    return Outcome(done, tuple(skipped))
 
 
-def overlay_png(photo: Photo, prediction: Prediction) -> bytes:
-    """The photo with the skeleton, as a PNG file's content."""
-    import io
-
-    from PIL import Image
-
-    from pyhandpose.plot.overlay import draw_skeleton
-
-    drawn = draw_skeleton(np.asarray(photo.image), prediction.joints_img_px)
-    buffer = io.BytesIO()
-    Image.fromarray(drawn).save(buffer, format="png")
-    return buffer.getvalue()
-
-
-def free_stem(stem: str, taken: set[str]) -> str:
-    """``stem``, or with _2, _3, ... the first that is not ``taken`` yet; it is then taken.
-
-    Letter case is ignored, as some file systems do.
-    """
-    free, count = stem, 1
-    while free.casefold() in taken:
-        count += 1
-        free = f"{stem}_{count}"
-    taken.add(free.casefold())
-    return free
-
-
-def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+def _numbers(option: str, text: str | None) -> tuple[float, float, float, float] | None:
     """Four comma-separated numbers."""
     if text is None:
         return None
     try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != 4:
-        raise ValueError(f"{option} takes four numbers separated by commas, got {text!r}")
-    return numbers
+        first, second, third, fourth = map(float, text.split(","))
+    except ValueError as error:
+        raise ValueError(
+            f"{option} takes four numbers separated by commas, got {text!r}"
+        ) from error
+    return first, second, third, fourth

@@ -29,6 +29,10 @@ class TwoPass:
     whole_pixels: bool = False
     """Truncate the found box to whole pixels of the first crop, as the published code does."""
 
+    least: float = 0.0
+    """Share of the first crop's side below which the box of the joints found is taken to be too
+    small and enlarged about its centre: a network in doubt draws its joints together."""
+
     def first(self, size: tuple[int, int], side: int) -> Box:
         """The first crop of a (width, height) image to ``side`` px."""
         width, height = size
@@ -52,6 +56,9 @@ class TwoPass:
             return first
         if self.whole_pixels:
             low, high = np.trunc(low), np.trunc(high)
+        half = self.least * side / 2
+        if (high - low).max() < 2 * half:
+            low, high = (low + high) / 2 - half, (low + high) / 2 + half
         zoom = side / (first[2] - first[0])
         # pixel i of the crop is at (i + 1/2) / zoom of the box, where pixel j is at j + 1/2
         corner = np.array(first[:2])
@@ -62,6 +69,11 @@ class TwoPass:
             return first
         x, y = (low + high) / 2
         return self._around(float(x), float(y), length, side)
+
+    def around(self, box: Box, side: int) -> Box:
+        """The crop that shows a square box with its margin."""
+        x, y = (box[0] + box[2] - 1) / 2, (box[1] + box[3] - 1) / 2
+        return self._around(x, y, box[2] - box[0], side)
 
     def _around(self, x_px: float, y_px: float, length: float, side: int) -> Box:
         """The crop in which the point lands on pixel side/2, as published, and length on fill."""

@@ -58,6 +58,10 @@ class PeCLRFineTuned(nn.Module):
     num_views: ClassVar = 1
     reference_bone: ClassVar = (MIDDLE_MCP, MIDDLE_PIP)
     two_pass: ClassVar = TwoPass(first_fraction=0.33, fill=0.7, whole_pixels=True)
+    notes: ClassVar = (
+        "The network finds the palm; the wrist is taken to be as far behind it as the middle MCP "
+        "is before it.",
+    )
 
     def __init__(self, config: PeCLRFineTunedConfig) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pyhandpose.data.augment import View
+from pyhandpose.data.two_pass import TwoPass
 from pyhandpose.hand.pose25d import REFERENCE_BONE, HandPose, lift, to_25d
 from pyhandpose.hand.skeleton import WRIST
 from pyhandpose.losses.pose25d import joint_l1_2d, relative_depth_l1
@@ -35,6 +36,7 @@ class Supervised(nn.Module):
     Config: ClassVar = SupervisedConfig
     num_views: ClassVar = 1
     reference_bone: ClassVar = REFERENCE_BONE
+    two_pass: ClassVar = TwoPass(first_fraction=None, fill=0.7, least=1 / 3)
 
     def __init__(self, config: SupervisedConfig) -> None:
         super().__init__()

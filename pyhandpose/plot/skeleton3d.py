@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 Joints = NDArray[np.floating]
 
-# title, (horizontal axis, vertical axis, axis of sight), label of each; y points down as in images
+# title, (horizontal axis, vertical axis, axis of sight), whether the sight goes along that axis or
+# against it, label of each; y points down as in images
 VIEWS = (
-    ("from the camera", (0, 1, 2), ("x, right (mm)", "y, down (mm)")),
-    ("from the side", (2, 1, 0), ("z, away (mm)", "y, down (mm)")),
+    ("from the camera", (0, 1, 2), 1, ("x, right (mm)", "y, down (mm)")),
+    ("from the side", (2, 1, 0), -1, ("z, away (mm)", "y, down (mm)")),
 )
 
 
@@ -40,10 +41,11 @@ def draw_views(axes: list[Axes], joints_mm: Joints, truth_mm: Joints | None = No
     points = np.concatenate(finite) if finite else np.zeros((1, 3))
     centre = (points.max(0) + points.min(0)) / 2
     half = max(60.0, 0.56 * float(np.ptp(points, axis=0).max()))
-    for panel, (title, (across, down, sight), labels) in zip(axes, VIEWS, strict=True):
+    for panel, (title, (across, down, sight), along, labels) in zip(axes, VIEWS, strict=True):
         for pose in finite:
             estimate = pose is poses[-1]
-            _draw_pose(panel, pose[:, across], pose[:, down], pose[:, sight], estimate)
+            depth = along * pose[:, sight]
+            _draw_pose(panel, pose[:, across], pose[:, down], depth, estimate)
         if not np.isfinite(poses[-1]).all():
             panel.text(0.5, 0.5, "no depth", ha="center", va="center", transform=panel.transAxes)
         panel.set_xlim(centre[across] - half, centre[across] + half)
@@ -71,6 +73,16 @@ def skeleton_figure(
         figure.legend(handles=handles, loc="outside right center")
         if title:
             figure.suptitle(title)
+    return figure
+
+
+def skeletons_figure(poses_mm: dict[str, Joints]) -> Figure:
+    """A figure with the two views of each pose (21,3) mm, a row per title."""
+    rows = len(poses_mm)
+    with new_figure((6.6, 3.3 * rows), rows, columns=2) as (figure, axes):
+        for row, (title, joints_mm) in enumerate(poses_mm.items()):
+            draw_views(axes[2 * row : 2 * row + 2], joints_mm)
+            axes[2 * row].set_title(f"{title}, {axes[2 * row].get_title()}")
     return figure
 
 

@@ -73,6 +73,8 @@ def _write(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     save_file({k: v.contiguous() for k, v in tensors.items()}, temporary / WEIGHTS)
+    # safetensors writes for the owner alone; colleagues may read what the folder lets them
+    (temporary / WEIGHTS).chmod(temporary.stat().st_mode & 0o666)
     if training_state is not None:
         torch.save(training_state, temporary / STATE)
     write_json(temporary / CONFIG, {**record, "version": pyhandpose.__version__})

@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from pyhandpose.cli.predict import free_stem, main
+from pyhandpose.cli.predict import main
 from pyhandpose.hand.skeleton import JOINT_NAMES
 from pyhandpose.methods.supervised import Supervised, SupervisedConfig
 from pyhandpose.predict import Prediction
+from pyhandpose.predict.photos import csv_header, free_stem
 from pyhandpose.training.checkpoint import save_checkpoint
 
 
@@ -31,17 +32,22 @@ def photo(path, seed=0, size=(120, 90)):
     return str(path)
 
 
+def hands_of(file):
+    return json.loads(file.read_text())["hands"]
+
+
 def test_writes_an_overlay_and_a_record(checkpoint, tmp_path, capsys):
     file = photo(tmp_path / "in" / "hand.jpg")
     assert main([file, "--checkpoint", checkpoint, "--out", str(tmp_path / "out")]) == 0
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"hand.overlay.png", "hand.json"}
-    record = json.loads((tmp_path / "out" / "hand.json").read_text())
+    expected = {"hand.overlay.png", "hand.3d.png", "hand.json", "report.html"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == expected
+    (record,) = hands_of(tmp_path / "out" / "hand.json")
     assert list(record["joints_img_px"]) == list(JOINT_NAMES)
     prediction = Prediction.from_json(record)
     assert prediction.source == file
-    assert prediction.box_px == (15.0, 0.0, 105.0, 90.0)
+    assert prediction.box_from == "found"
     assert prediction.hand_scale_from == "assumed"
-    assert len(record["assumptions"]) == 2
+    assert len(record["assumptions"]) == 4
     with Image.open(tmp_path / "out" / "hand.overlay.png") as overlay:
         assert overlay.size == (120, 90)
     assert "1 of 1 predicted" in capsys.readouterr().out
@@ -54,7 +60,7 @@ def test_bad_files_are_named_and_the_others_done(checkpoint, tmp_path, capsys):
     names = [tmp_path / n for n in ("empty.jpg", "good.png", "broken.jpg", "missing.jpg")]
     out = tmp_path / "out"
     assert main([*map(str, names), "--checkpoint", checkpoint, "--out", str(out)]) == 1
-    assert {p.name for p in out.iterdir()} == {"good.overlay.png", "good.json"}
+    assert {p.name for p in out.glob("*.json")} == {"good.json"}
     captured = capsys.readouterr()
     assert "1 of 4 predicted" in captured.out
     for name in ("empty.jpg", "broken.jpg", "missing.jpg"):
@@ -71,7 +77,7 @@ def test_same_stems_do_not_overwrite_each_other(checkpoint, tmp_path):
     ]
     out = tmp_path / "out"
     assert main([*files, "--checkpoint", checkpoint, "--out", str(out)]) == 0
-    records = [json.loads(path.read_text()) for path in out.glob("*.json")]
+    records = [record for path in out.glob("*.json") for record in hands_of(path)]
     assert sorted(record["source"] for record in records) == sorted(files)
     assert len(list(out.glob("*.overlay.png"))) == 4
 
@@ -89,11 +95,14 @@ def test_free_stems():
 
 def test_options_reach_the_prediction(checkpoint, tmp_path):
     file = photo(tmp_path / "hand.png")
-    options = ["--box=-10,0,50,60", "--intrinsics", "100,101,60,45", "--hand", "left"]
-    options += ["--hand-scale-mm", "80", "--out", str(tmp_path / "out")]
+    options = ["--box=-10,0,60,60", "--intrinsics", "100,101,60,45", "--hand", "left"]
+    options += ["--hand-scale", "0.08", "--out", str(tmp_path / "out"), "--no-report"]
     assert main([file, "--checkpoint", checkpoint, *options]) == 0
-    record = json.loads((tmp_path / "out" / "hand.json").read_text())
-    assert record["box_px"] == [-10, 0, 50, 60]
+    assert not (tmp_path / "out" / "report.html").exists()
+    (record,) = hands_of(tmp_path / "out" / "hand.json")
+    x0, y0, x1, y1 = record["box_px"]
+    assert (x1 - x0, y1 - y0) == pytest.approx((60 / 0.7, 60 / 0.7))
+    assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((20, 30), abs=1)
     assert record["intrinsics_px"] == [100, 101, 60, 45]
     assert (record["hand"], record["hand_scale_mm"], record["assumptions"]) == ("left", 80, [])
 
@@ -104,8 +113,12 @@ def test_options_reach_the_prediction(checkpoint, tmp_path):
         (["--box", "1,2,3"], "--box takes four numbers"),
         (["--intrinsics", "a,b,c,d"], "--intrinsics takes four numbers"),
         (["--fov-deg", "200"], "fov_deg"),
-        (["--box", "9,9,3,3"], "box must be"),
-        (["--hand-scale-mm", "-1"], "hand_scale_mm"),
+        (["--box", "9,9,-3,3"], "w and h"),
+        (["--hand-scale", "-1"], "--hand-scale is in metres"),
+        (["--hand-scale", "87"], "--hand-scale is in metres"),
+        (["--passes", "3"], "passes must be 1 or 2"),
+        (["--box", "1,1,9,9", "--boxes", "boxes.csv"], "not both"),
+        (["--boxes", "missing.csv"], "missing.csv: cannot be read"),
         (["--checkpoint", "nowhere"], "nowhere"),
     ],
 )
@@ -154,7 +167,7 @@ def test_help_teaches(capsys):
         main(["--help"])
     assert exit_.value.code == 0
     text = capsys.readouterr().out
-    for word in ("examples:", "--box", "X0,Y0,X1,Y1", "90 mm", "Exit status"):
+    for word in ("examples:", "--box", "X,Y,W,H", "0.09", "METRES", "Exit status", "webcam:0"):
         assert word in text
 
 
@@ -163,6 +176,87 @@ def test_real_photos(checkpoint, tmp_path, real_data):
     assert files
     assert main([*files, "--checkpoint", checkpoint, "--out", str(tmp_path)]) == 0
     for file in files:
-        record = json.loads((tmp_path / f"{Path(file).stem}.json").read_text())
+        (record,) = hands_of(tmp_path / f"{Path(file).stem}.json")
         with Image.open(file) as image:
             assert tuple(record["image_size_px"]) == image.size
+
+
+def test_folders_and_patterns(checkpoint, tmp_path, capsys):
+    for name in ("a/one.jpg", "a/deep/two.png", "b/three.jpg", "b/notes.txt"):
+        photo(tmp_path / name) if "txt" not in name else (tmp_path / name).touch()
+    out = tmp_path / "a" / "out"  # inside the folder of photos: its pictures are not photos
+    words = [str(tmp_path / "a"), str(tmp_path / "b" / "*.jpg"), str(tmp_path / "none*.jpg")]
+    for _ in range(2):
+        assert main([*words, "--checkpoint", checkpoint, "--out", str(out)]) == 1
+        captured = capsys.readouterr()
+        assert "3 of 3 predicted" in captured.out
+        assert "none*.jpg: no photo or video in it" in captured.err
+    assert {p.stem for p in out.glob("*.json")} == {"one", "two", "three"}
+
+
+def test_a_file_of_boxes_gives_the_hands_of_each_photo(checkpoint, tmp_path, capsys):
+    files = [photo(tmp_path / name, seed) for seed, name in enumerate(("a.png", "b.png", "c.png"))]
+    lines = ["file,x,y,w,h,hand", "a.png,5,5,40,40,left", "a.png,60,20,50,50,right"]
+    lines += ["b.png,10,10,30,30,", "c.png,500,0,20,20,right"]
+    (tmp_path / "boxes.csv").write_text("\n".join(lines))
+    out = tmp_path / "out"
+    options = [
+        "--checkpoint",
+        checkpoint,
+        "--out",
+        str(out),
+        "--boxes",
+        str(tmp_path / "boxes.csv"),
+    ]
+    assert main([*files, *options]) == 1
+    first, second = hands_of(out / "a.json")
+    assert (first["hand"], second["hand"], second["box_from"]) == ("left", "right", "given")
+    (only,) = hands_of(out / "b.json")
+    assert (only["hand"], only["hand_from"]) == ("right", "assumed")
+    captured = capsys.readouterr()
+    assert "c.png: box" in captured.err
+    assert "2 of 3 predicted" in captured.out
+
+
+def test_either_hand_is_written_when_nobody_knows(checkpoint, tmp_path):
+    file = photo(tmp_path / "hand.png")
+    options = ["--checkpoint", checkpoint, "--out", str(tmp_path / "out"), "--hand", "auto-both"]
+    assert main([file, *options]) == 0
+    assert [hand["hand"] for hand in hands_of(tmp_path / "out" / "hand.json")] == ["right", "left"]
+    with Image.open(tmp_path / "out" / "hand.overlay.png") as overlay:
+        assert overlay.size == (240, 90)  # side by side
+
+
+def test_a_video_gives_a_video_and_a_table(checkpoint, tmp_path, capsys):
+    pytest.importorskip("cv2", reason="OpenCV is an extra")
+    from pyhandpose.data.video import VideoSource, VideoWriter
+
+    with VideoWriter(tmp_path / "clip", 10.0, (96, 64)) as writer:
+        for shade in range(6):
+            writer.write(np.full((64, 96, 3), 40 * shade, np.uint8))
+    out = tmp_path / "out"
+    options = ["--checkpoint", checkpoint, "--out", str(out), "--seconds", "0.5"]
+    assert main([str(writer.path), str(tmp_path / "missing.mp4"), *options]) == 1
+    captured = capsys.readouterr()
+    assert "5 frames" in captured.out
+    assert "missing.mp4: no such file" in captured.err
+    rows = [line.split(",") for line in (out / "clip.csv").read_text().splitlines()]
+    assert rows[0] == csv_header()
+    assert [row[:3] for row in rows[1:]] == [[str(i), f"{i / 10:.3f}", "right"] for i in range(5)]
+    assert {len(row) for row in rows} == {4 + 21 * 5}
+    (video,) = out.glob("clip.overlay.*")
+    with VideoSource(str(video)) as source:
+        assert [frame.shape for frame in source.frames()] == [(64, 96, 3)] * 5
+    assert {p.suffix for p in out.iterdir()} == {".csv", video.suffix}  # nothing temporary
+
+
+def test_without_opencv_videos_are_skipped_and_photos_done(
+    checkpoint, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(__import__("sys").modules, "cv2", None)
+    (tmp_path / "clip.mp4").touch()
+    words = [photo(tmp_path / "hand.png"), str(tmp_path / "clip.mp4"), "webcam:0"]
+    assert main([*words, "--checkpoint", checkpoint, "--out", str(tmp_path / "out")]) == 1
+    captured = capsys.readouterr()
+    assert "1 of 3 predicted" in captured.out
+    assert captured.err.count("pip install 'pyhandpose[opencv]'") == 2

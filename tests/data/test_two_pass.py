@@ -57,6 +57,26 @@ def test_other_methods_start_from_the_largest_centred_square():
     assert (x1 - x0, y1 - y0) == pytest.approx((480.0, 480.0))
 
 
+def test_a_pose_that_is_too_small_is_enlarged_about_its_centre():
+    crops = TwoPass(first_fraction=None, fill=0.5, least=0.25)
+    first = crops.first((640, 480), 64)  # 7.5 px of the photo a pixel
+    x0, y0, x1, y1 = crops.second(np.array([[30.0, 40.0], [32.0, 42.0]]), first, (640, 480), 64)
+    assert (x1 - x0, y1 - y0) == pytest.approx((240.0, 240.0))  # 16 px, half the crop
+    _, shift = affine_of((x0, y0, x1, y1))
+    zoom = SIDE / 240
+    centre = 80 + 7.5 * 31.5 - 0.5, 7.5 * 41.5 - 0.5  # px of the photo
+    half_a_pixel = SIDE / 64 / 2  # lands on 32 of 64 pixels, whose centre is at 31.5
+    landed = (zoom * np.array(centre) + shift - (SIDE - 1) / 2).max()
+    assert landed == pytest.approx(half_a_pixel)
+
+
+def test_a_box_is_shown_with_its_margin():
+    crops = TwoPass(first_fraction=None, fill=0.5)
+    x0, y0, x1, y1 = crops.around((100.0, 50.0, 140.0, 90.0), 64)
+    assert (x1 - x0, y1 - y0) == pytest.approx((80.0, 80.0))
+    assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((120.0, 70.0), abs=80 / 64)
+
+
 @pytest.mark.parametrize(
     "points",
     [

@@ -111,6 +111,15 @@ def test_the_labelled_scale_is_given_to_the_method():
     torch.testing.assert_close(torch.cat(method.scales), expected)
 
 
+def test_a_method_s_own_bone_gives_its_scale():
+    dataset = Labelled()
+    method = Knowing(dataset)
+    method.reference_bone = (9, 10)
+    evaluate(method, dataset, name="perfect", input_size=SIDE)
+    cam = dataset.batch.joints_cam
+    torch.testing.assert_close(torch.cat(method.scales), (cam[:, 9] - cam[:, 10]).norm(dim=1))
+
+
 def test_failed_poses_are_counted_and_do_not_spoil_the_mean():
     dataset = Labelled()
 

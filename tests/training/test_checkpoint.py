@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 import torch
@@ -36,6 +37,16 @@ def test_a_checkpoint_is_weights_and_json_and_loads_as_it_was(method, tmp_path):
     assert not loaded.training
     for name, value in method.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value)
+
+
+def test_colleagues_may_read_what_others_may(method, tmp_path):
+    before = os.umask(0o022)
+    try:
+        save_checkpoint(tmp_path / "c", method, 32)
+    finally:
+        os.umask(before)
+    modes = {p.stat().st_mode & 0o777 for p in (tmp_path / "c").iterdir()}
+    assert modes == {0o644}
 
 
 def test_the_training_state_loads_with_weights_only(method, tmp_path):
