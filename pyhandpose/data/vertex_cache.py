@@ -1,22 +1,14 @@
-"""YouTube3DHands' annotations, parsed once from 800 MB of JSON into a file that is memory-mapped.
+"""YouTube3DHands' annotations, parsed once from 800 MB of JSON into arrays that are memory-mapped.
 
-The file holds two ``.npy`` arrays one after another: a table with a row per annotation, which is
-read whole (6 MB for 47,125), and the vertices, of which only the pages in use are in memory. A
-vertex coordinate is stored in 16 bits over its annotation's range, v = low + step k: for a hand of
-600 px the rounding is under 0.005 px, and the file is a quarter of the JSON.
-
-Its name holds the version of this layout and the path, size and modification time of the source, so
-that another source, or another version, is another file. It is written under a name of its own and
-renamed, which is atomic; two processes that build it at once both end with a whole one.
+A table has a row per annotation and is read whole (11 MB for 47,125); of the vertices only the
+pages in use are in memory. A vertex coordinate is stored in 16 bits over its annotation's range,
+v = low + step k: for a hand of 600 px the rounding is under 0.005 px, and the arrays are a quarter
+of the JSON. Where they are kept, and when they are made again: ``data/array_cache``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import secrets
-import time
+import tempfile
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyhandpose.data.annotation_json import stream_json
+from pyhandpose.data.array_cache import cached_arrays
 from pyhandpose.data.faults import DatasetError, Fault
-from pyhandpose.data.synthetic_cache import cache_directory
 
 VERSION = 1
 NUM_VERTICES = 778
 LEVELS = 2**16 - 1
-ABANDONED_S = 3600.0
 
 TABLE = np.dtype(
     [
@@ -49,101 +40,38 @@ TABLE = np.dtype(
 class VertexCache:
     """The annotations of one JSON file."""
 
-    def __init__(self, source: Path, directory: Path | None = None) -> None:
+    def __init__(self, source: Path) -> None:
         """Open the cache, and build it first if it is missing, damaged or out of date.
-
-        Args:
-            source: ``youtube_train.json`` or alike.
-            directory: of the cache; None is ``yt3d`` in ``cache_directory()``.
 
         Raises:
             DatasetError: the source is missing, cut off, or has no annotations.
         """
+        if not source.is_file():
+            raise DatasetError(Fault("missing file", str(source), "no such file"))
         self.source = source
-        folder = cache_directory() / "yt3d" if directory is None else directory
-        self.path = folder / _cache_name(source)
-        if not self._open():
-            _build(source, self.path)
-            if not self._open():
-                raise OSError(
-                    f"yt3d cache: {self.path} is damaged just after it was written; is the disk "
-                    "full or failing?"
-                )
+        arrays = cached_arrays("yt3d", [source], VERSION, lambda: _parse(source))
+        self.table: NDArray[np.void] = np.array(arrays["table"])
+        self._levels = arrays["levels"]
 
     def vertices(self, index: int) -> NDArray[np.float64]:
         """(778,3): x, y px of the image and z in pixels, relative."""
         row = self.table[index]
         return row["low"] + row["step"].astype(np.float64) * self._levels[index]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"source": self.source, "path": self.path}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if not self._open():
-            raise OSError(f"yt3d cache: {self.path} has been removed or damaged meanwhile")
-
-    def _open(self) -> bool:
-        """Map the file; False if it is not there or not whole."""
-        try:
-            with open(self.path, "rb") as file:
-                self.table = np.lib.format.read_array(file, allow_pickle=False)
-                np.lib.format.read_magic(file)
-                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-                start = file.tell()
-            self._levels = np.memmap(self.path, dtype, "r", start, shape)
-        except (OSError, ValueError, EOFError):
-            return False
-        return self.table.dtype == TABLE and len(self.table) == len(self._levels)
+    def __reduce__(self) -> tuple[type[VertexCache], tuple[Path]]:
+        return VertexCache, (self.source,)  # another process maps the arrays itself
 
 
-def _cache_name(source: Path) -> str:
-    try:
-        status = source.stat()
-    except FileNotFoundError as error:
-        raise DatasetError(Fault("missing file", str(source), "no such file")) from error
-    where = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:12]
-    return f"{source.stem}-{where}-{status.st_size}-{status.st_mtime_ns}-v{VERSION}.bin"
-
-
-def _build(source: Path, path: Path) -> None:
-    """Parse the source and put the cache in place; caches of the source's former states go."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(
-            f"yt3d cache: cannot write to {path.parent} ({error.strerror}); set PYHANDPOSE_CACHE "
-            "to a directory that can be written"
-        ) from error
-    for left in (*path.parent.glob("*.levels"), *path.parent.glob("*.tmp")):
-        with contextlib.suppress(OSError):  # of processes that were killed
-            if time.time() - left.stat().st_mtime > ABANDONED_S:
-                left.unlink()
-    scratch = path.with_name(f"{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
-    levels, whole = scratch.with_suffix(".levels"), scratch.with_suffix(".tmp")
-    try:
-        with open(levels, "wb") as file:
-            table = _parse(source, file)
+def _parse(source: Path) -> dict[str, NDArray[Any]]:
+    """The table and the quantised vertices, which go through a temporary file, not the memory."""
+    with tempfile.TemporaryFile() as file:
+        table = _read_annotations(source, file)
+        file.flush()
         shape = (len(table), NUM_VERTICES, 3)
-        with open(whole, "wb") as file:
-            np.lib.format.write_array(file, table, allow_pickle=False)
-            header = {"descr": "<u2", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)  # its magic included
-            with open(levels, "rb") as part:
-                while block := part.read(1 << 22):
-                    file.write(block)
-        os.replace(whole, path)
-    finally:
-        for left in (levels, whole):
-            with contextlib.suppress(FileNotFoundError):
-                left.unlink()
-    prefix = path.name.rsplit("-", 3)[0]
-    for old in path.parent.glob(f"{prefix}-*-v*.bin"):
-        if old != path:
-            old.unlink(missing_ok=True)
+        return {"table": table, "levels": np.memmap(file, "<u2", "r", shape=shape)}
 
 
-def _parse(source: Path, levels: IO[bytes]) -> NDArray[np.void]:
+def _read_annotations(source: Path, levels: IO[bytes]) -> NDArray[np.void]:
     """Write the quantised vertices to ``levels``; the table of their annotations.
 
     An annotation that is not in the format gets a row all the same, which says what is wrong.
