@@ -26,6 +26,7 @@ PYTHON_LAYER = {
     "tyro": "every command but this one",
     "tqdm": "progress bars",
     "matplotlib": "plots and overlays",
+    "scipy": "the labels of STB",
 }
 DISTRIBUTIONS = {"PIL": "pillow"}
 """What pip calls a package that is imported under another name."""

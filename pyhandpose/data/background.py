@@ -20,6 +20,9 @@ SCREEN = (14, 255, 14)
 TOLERANCE = 24
 """Levels by which each channel may differ from the screen's: JPEG copies of the data do."""
 
+COLOURED = 0.35
+"""Of a generated background's variation."""
+
 Image = NDArray[np.uint8]
 
 
@@ -98,20 +101,21 @@ def part_of_photo(path: Path, size: tuple[int, int], random: np.random.Generator
 def generated(random: np.random.Generator, size: tuple[int, int]) -> Image:
     """Coloured noise (height,width,3) whose power falls with the frequency, as photos' does.
 
-    Grids of 2, 4, ..., 64 cells a side, each of half the amplitude of the one before, enlarged
-    smoothly and added to a random colour.
+    Grids of 2, 4, ..., 64 cells a side, each of 0.6 of the amplitude of the one before, enlarged
+    smoothly and added to a random colour; most of it is brightness, ``COLOURED`` of it is each
+    channel's own. Made at a quarter of the size.
     """
     from PIL import Image as PILImage
 
-    width, height = size
-    total = np.empty((height, width, 3), np.float32)
-    total[:] = random.uniform(40, 215, 3)
-    amplitude = random.uniform(40, 100)
+    smooth = PILImage.Resampling.BICUBIC
+    small = (-(-size[0] // 4), -(-size[1] // 4))
+    total = np.empty((small[1], small[0], 3), np.float32)
+    total[:] = random.uniform(60, 195) + random.uniform(-40, 40, 3)
+    amplitude = random.uniform(25, 60)
     for level in range(1, 7):
-        cells = 2**level
-        for channel in range(3):
-            grid = random.standard_normal((cells, cells), dtype=np.float32)
-            smooth = PILImage.fromarray(grid).resize(size, PILImage.Resampling.BICUBIC)
-            total[..., channel] += amplitude * np.asarray(smooth)
-        amplitude /= 2
-    return total.clip(0, 255).astype(np.uint8)
+        grids = random.standard_normal((4, 2**level, 2**level), dtype=np.float32)
+        brightness, *own = (np.asarray(PILImage.fromarray(g).resize(small, smooth)) for g in grids)
+        total += amplitude * (brightness[..., None] + COLOURED * np.stack(own, -1))
+        amplitude *= 0.6
+    picture = PILImage.fromarray(total.clip(0, 255).astype(np.uint8))
+    return np.asarray(picture.resize(size, smooth))
