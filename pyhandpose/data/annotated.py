@@ -10,6 +10,7 @@ line in ``data/registry.py``.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,8 @@ from pyhandpose.data.splits import Split
 from pyhandpose.hand.skeleton import NUM_JOINTS, to_canonical
 
 Array = NDArray[np.floating[Any]]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,10 @@ class AnnotatedDataset:
         if options.splits is not None:
             self.entries = self._in_part(Split.read(options.splits))
         if options.on_error == "skip":
+            wanted = len(self.entries)
             self.entries = self._present()
+            if left_out := wanted - len(self.entries):
+                logger.warning("%s: %d of %d images are missing", name, left_out, wanted)
         if not len(self.entries):
             raise FileNotFoundError(
                 f"{name}: no usable entry"

@@ -10,7 +10,7 @@ from typing import Literal, NoReturn
 
 OnError = Literal["raise", "skip"]
 
-LOGGED = 20
+LOGGED = 5
 """Faults of each kind that are logged; all are kept and counted."""
 
 logger = logging.getLogger(__name__)

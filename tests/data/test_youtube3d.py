@@ -64,7 +64,7 @@ def test_with_a_regressor_image_points_lie_on_the_mirrored_hand(root, tmp_path):
     torch.testing.assert_close(shape, expected, atol=0.02, rtol=0)
 
 
-def test_missing_frames_are_counted_once_and_left_out(root):
+def test_missing_frames_are_counted_once_and_left_out(root, caplog):
     write_youtube3d(root)
     for name in ("0", "4"):
         (root / f"youtube/video0/video/frames/{name}.png").unlink()
@@ -74,6 +74,7 @@ def test_missing_frames_are_counted_once_and_left_out(root):
     assert len(data) == 4
     assert len(data.read(torch.arange(4))) == 4
     assert data.faults.counts == {"missing image": 2}
+    assert "2 of 6 images are missing" in caplog.text
 
 
 def test_frames_of_another_size_are_faults(root):
