@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from pyhandpose.data.annotated import AnnotatedDataset, Array, Entry, check_labels, read_image
+from pyhandpose.data.annotated import AnnotatedDataset
 from pyhandpose.data.crop import Labels
+from pyhandpose.data.entry import Array, Entry, check_labels, read_image
 from pyhandpose.data.faults import DatasetError, Fault, Faults
 from pyhandpose.data.folder import FolderDataset
 from pyhandpose.data.mixture import Mixture

@@ -15,8 +15,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyhandpose.data.annotated import AnnotatedDataset, Entry, ReadOptions
+from pyhandpose.data.annotated import AnnotatedDataset, ReadOptions
 from pyhandpose.data.depth import Registration, intrinsics
+from pyhandpose.data.entry import Entry
 from pyhandpose.data.faults import Faults
 from pyhandpose.data.fingertips import INVALID_LEVEL, pair_rows, tips_entry
 from pyhandpose.data.layout import require_folders

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pyhandpose.data.annotated import Array, Entry
 from pyhandpose.data.depth import Registration, millimetres
+from pyhandpose.data.entry import Array, Entry
 from pyhandpose.data.faults import DatasetError, Fault, Faults
 from pyhandpose.data.layout import names_in
 from pyhandpose.data.photo import Box

@@ -1,4 +1,4 @@
-"""A plain folder of photos as an unlabelled dataset."""
+"""A plain folder of photos as an unlabelled dataset, with or without boxes around the hands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from pyhandpose.data.annotated import AnnotatedDataset, ReadOptions
+from pyhandpose.data.boxes_file import BoxesFile, HandBox
+from pyhandpose.data.crop import enlarged
+from pyhandpose.data.entry import Entry
+from pyhandpose.data.faults import Faults
 from pyhandpose.data.photo import UnreadableImageError, read_photo, square_box, square_crop
 from pyhandpose.data.sample import HandBatch
 
@@ -52,10 +57,7 @@ class FolderDataset:
         Raises:
             FileNotFoundError: no such folder, or no readable image in it.
         """
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"folder dataset: expected a folder of images, but {str(folder)!r} is not a folder"
-            )
+        _require_folder(folder)
         paths = find_images(folder)
         suffixes = ", ".join(sorted(s[1:] for s in IMAGE_SUFFIXES))
         if not paths:
@@ -94,6 +96,13 @@ class FolderDataset:
         return digest.hexdigest()[:16]
 
 
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"folder dataset: expected a folder of images, but {str(folder)!r} is not a folder"
+        )
+
+
 def _read_all(paths: list[Path], size: int) -> tuple[Tensor, list[Path], list[Path]]:
     """``(squares (N,size,size,3), the files read, the files skipped)``, in the order of paths."""
 
@@ -120,6 +129,58 @@ def _read_all(paths: list[Path], size: int) -> tuple[Tensor, list[Path], list[Pa
     return squares[: len(files)], files, skipped
 
 
-def open_folder(path: Path, *, size: int = 160) -> FolderDataset:
-    """``folder:PATH``, see ``FolderDataset``."""
-    return FolderDataset(path, size)
+class BoxedPhotos:
+    """The hands of a folder's photos, as a file of boxes lists them; an annotated dataset."""
+
+    kind = "folder"
+
+    def __init__(self, folder: Path, boxes: Path, margin: float) -> None:
+        _require_folder(folder)
+        known = BoxesFile(boxes)
+        self.files = [boxes]
+        self._margin = margin
+        self._hands: list[tuple[str, str, HandBox]] = []
+        """Of each hand its file, its name, and its box."""
+        photos = find_images(folder)
+        for path in photos:
+            name = path.relative_to(folder).as_posix()
+            for number, hand in enumerate(known.of(name)):
+                self._hands.append((str(path), f"{name}#{number}", hand))
+        boxed = len({file for file, _, _ in self._hands})
+        self.notes = [f"{boxes.name} names {boxed:,} of {len(photos):,} photos"]
+        self.signature = "\n".join(name for _, name, _ in self._hands)
+
+    def __len__(self) -> int:
+        return len(self._hands)
+
+    def image_file(self, index: int) -> str:
+        """The photo."""
+        return self._hands[index][0]
+
+    def group(self, index: int) -> str:
+        """The photo: its hands are not parted."""
+        return self._hands[index][1].rpartition("#")[0]
+
+    def entry(self, index: int) -> Entry:
+        """The square about a box, and which hand it holds."""
+        _, name, hand = self._hands[index]
+        return Entry(name, box=enlarged(hand.box, self._margin), is_left=hand.hand == "left")
+
+
+def open_folder(
+    path: Path, *, size: int = 160, boxes: Path | None = None, margin: float = 1.2
+) -> FolderDataset | AnnotatedDataset:
+    """``folder:PATH``: a ``FolderDataset``, or with a file of boxes one sample for each hand in it.
+
+    Args:
+        path: the folder.
+        size: side of the squares, px.
+        boxes: a file as ``BoxesFile`` reads; photos that it does not name are no samples.
+        margin: side of the crop, in longer sides of the box.
+    """
+    if boxes is None:
+        return FolderDataset(path, size)
+    read = ReadOptions(size=size, margin=margin, on_error="skip")
+    photos = BoxedPhotos(path, boxes, margin)
+    name = f"folder:{path}?boxes={boxes.name}"
+    return AnnotatedDataset(photos, read, name, Faults(read.on_error))

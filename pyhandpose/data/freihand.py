@@ -15,8 +15,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyhandpose.data.annotated import AnnotatedDataset, Entry, ReadOptions
+from pyhandpose.data.annotated import AnnotatedDataset, ReadOptions
 from pyhandpose.data.annotation_json import load_rows
+from pyhandpose.data.entry import Entry
 from pyhandpose.data.faults import Faults
 from pyhandpose.data.photo import read_photo
 from pyhandpose.hand.skeleton import MIDDLE_MCP, MIDDLE_PIP

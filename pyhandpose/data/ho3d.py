@@ -15,9 +15,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pyhandpose.data.annotated import AnnotatedDataset, Entry, ReadOptions
+from pyhandpose.data.annotated import AnnotatedDataset, ReadOptions
 from pyhandpose.data.crop import enlarged
 from pyhandpose.data.depth import two_byte_levels
+from pyhandpose.data.entry import Entry
 from pyhandpose.data.faults import DatasetError, Fault, Faults
 from pyhandpose.data.layout import names_in, require_file
 from pyhandpose.data.photo import Box

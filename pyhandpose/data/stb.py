@@ -15,8 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyhandpose.data.annotated import AnnotatedDataset, Entry, ReadOptions
+from pyhandpose.data.annotated import AnnotatedDataset, ReadOptions
 from pyhandpose.data.depth import Registration, intrinsics, two_byte_levels
+from pyhandpose.data.entry import Entry
 from pyhandpose.data.faults import DatasetError, Fault, Faults
 from pyhandpose.data.layout import require_file, require_folders
 from pyhandpose.hand.skeleton import NUM_JOINTS

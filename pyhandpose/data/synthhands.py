@@ -15,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyhandpose.data.annotated import AnnotatedDataset, Entry, ReadOptions
+from pyhandpose.data.annotated import AnnotatedDataset, ReadOptions
 from pyhandpose.data.background import Backgrounds, foreground, replace_background
 from pyhandpose.data.depth import Registration, intrinsics, millimetres
+from pyhandpose.data.entry import Entry
 from pyhandpose.data.faults import DatasetError, Fault, Faults
 from pyhandpose.data.layout import names_in, require_folders, stems_in
 from pyhandpose.data.number_text import read_numbers

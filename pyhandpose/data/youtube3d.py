@@ -18,8 +18,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyhandpose.data.annotated import AnnotatedDataset, Entry, ReadOptions
+from pyhandpose.data.annotated import AnnotatedDataset, ReadOptions
 from pyhandpose.data.crop import square_around
+from pyhandpose.data.entry import Entry
 from pyhandpose.data.faults import DatasetError, Fault, Faults
 from pyhandpose.data.joint_regressor import load_regressor, regress_joints
 from pyhandpose.data.vertex_cache import VertexCache

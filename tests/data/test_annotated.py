@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pyhandpose.data.annotated import AnnotatedDataset, Entry, ReadOptions, odd_intrinsics
+from pyhandpose.data.annotated import AnnotatedDataset, ReadOptions
 from pyhandpose.data.augment import AugmentConfig, augment
+from pyhandpose.data.entry import Entry, odd_intrinsics
 from pyhandpose.data.faults import DatasetError, EmptyBatchError, Faults
 from pyhandpose.data.synthetic import render
 from pyhandpose.hand.camera import mirror, project

@@ -1,3 +1,4 @@
+import json
 import logging
 
 import pytest
@@ -101,6 +102,73 @@ def test_a_subset_reads_the_chosen_samples(photos):
         subset.read(torch.tensor([1, 0])).image, data.read(torch.tensor([0, 2])).image
     )
     assert subset.fingerprint() != Subset(data, torch.tensor([0, 2])).fingerprint()
+
+
+@pytest.fixture
+def boxed(tmp_path):
+    """A photo with a white square at the left and a green one at the right, and its boxes."""
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    photo = Image.new("RGB", (100, 60), "black")
+    photo.paste("white", (10, 20, 30, 40))
+    photo.paste("lime", (70, 20, 80, 40))
+    photo.save(folder / "below" / "two.png")
+    Image.new("RGB", (50, 50), "red").save(folder / "other.png")
+    (tmp_path / "boxes.csv").write_text(
+        "file,x,y,w,h,hand\ntwo.png,10,20,20,20,right\ntwo.png,60,20,20,20,left\n"
+    )
+    return folder, tmp_path / "boxes.csv"
+
+
+def test_each_box_is_a_sample_and_left_hands_are_mirrored(boxed):
+    folder, boxes = boxed
+    data = open_dataset(f"folder:{folder}?boxes={boxes}&size=20&margin=1")
+    assert len(data) == 2
+    batch = data.read(torch.arange(2))
+    assert (batch.image[0] == 255).all()
+    assert batch.mirrored.tolist() == [False, True]
+    lime = (batch.image[1] == torch.tensor([0, 255, 0])).all(-1)
+    assert lime[:, :10].all()  # it is at the right in the file
+    assert not lime[:, 10:].any()
+    assert [s.entry for s in batch.source] == ["below/two.png#0", "below/two.png#1"]
+    centre = batch.source_points(torch.full((2, 1, 2), 9.5))
+    assert centre.tolist() == [[[19.5, 29.5]], [[69.5, 29.5]]]
+    assert data.groups() == ["below/two.png"]
+    assert data.annotations.notes == ["boxes.csv names 1 of 2 photos"]
+
+
+def test_a_margin_shows_more_than_the_box(boxed):
+    folder, boxes = boxed
+    image = open_dataset(f"folder:{folder}?boxes={boxes}&size=40&margin=2").read(torch.arange(1))
+    white = (image.image[0] == 255).all(-1)
+    assert white.float().mean() == pytest.approx(0.25, abs=0.05)
+
+
+def test_boxed_photos_that_cannot_be_read_are_skipped_and_folders_must_exist(boxed):
+    folder, boxes = boxed
+    boxes.write_text(boxes.read_text() + "other.png,0,0,9,9,\n")
+    (folder / "below" / "two.png").write_bytes(b"")
+    data = open_dataset(f"folder:{folder}?boxes={boxes}&size=8")
+    assert len(data.read(torch.arange(3))) == 1
+    assert data.faults.counts == {"unreadable image": 2}
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        open_dataset(f"folder:{folder}/nowhere?boxes={boxes}")
+
+
+def test_real_photos_with_coco_boxes_are_cropped_about_their_hands(real_data):
+    folder = real_data / "freihand"
+    boxes = folder / "test_freihand.json"
+    data = open_dataset(f"folder:{folder}?boxes={boxes}&size=96")
+    record = json.loads(boxes.read_text())
+    assert len(data) == len(record["annotations"]) == 8
+    batch = data.read(torch.arange(8))
+    names = {image["id"]: image["file_name"] for image in record["images"]}
+    for annotation in record["annotations"]:
+        row = [s.file.endswith(names[annotation["image_id"]]) for s in batch.source].index(True)
+        joints = torch.tensor(annotation["keypoints"]).view(21, 3)[:, :2]
+        in_crop = joints @ batch.crop[row, :, :2].T + batch.crop[row, :, 2]
+        assert ((in_crop > -1) & (in_crop < 96)).all()
+        assert in_crop.amax() - in_crop.amin() > 96 / 3
 
 
 def test_real_photos_are_read(real_data):
