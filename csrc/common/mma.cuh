@@ -19,8 +19,10 @@ struct Fragment {
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
 #define PYHANDPOSE_PTX(...) asm volatile(__VA_ARGS__)
+#define PYHANDPOSE_PTX_FUNCTION(...) asm(__VA_ARGS__)  // of its operands alone
 #else
 #define PYHANDPOSE_PTX(...) __trap()  // never launched there
+#define PYHANDPOSE_PTX_FUNCTION(...) __trap()
 #endif
 
 __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
@@ -56,7 +58,7 @@ __device__ __forceinline__ Fragment load_matrices_transposed(const void* shared)
 // c (16 x 8) += a (16 x 16) b (16 x 8)
 __device__ __forceinline__ void multiply_add_bf16(float (&c)[4], const Fragment& a, uint32_t b0,
                                                   uint32_t b1) {
-  PYHANDPOSE_PTX(
+  PYHANDPOSE_PTX_FUNCTION(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" : "+f"(c[0]),
       "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a.at[0]), "r"(a.at[1]), "r"(a.at[2]), "r"(a.at[3]),
@@ -65,7 +67,7 @@ __device__ __forceinline__ void multiply_add_bf16(float (&c)[4], const Fragment&
 // c (16 x 8) += a (16 x 8) b (8 x 8)
 __device__ __forceinline__ void multiply_add_tf32(float (&c)[4], const Fragment& a, uint32_t b0,
                                                   uint32_t b1) {
-  PYHANDPOSE_PTX(
+  PYHANDPOSE_PTX_FUNCTION(
       "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" : "+f"(c[0]),
       "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a.at[0]), "r"(a.at[1]), "r"(a.at[2]), "r"(a.at[3]),
@@ -75,16 +77,24 @@ __device__ __forceinline__ void multiply_add_tf32(float (&c)[4], const Fragment&
 // Two bfloat16 in a register, `low` in its lower half.
 __device__ __forceinline__ uint32_t pack_bf16(float low, float high) {
   uint32_t packed = 0;
-  PYHANDPOSE_PTX("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  PYHANDPOSE_PTX_FUNCTION("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
   return packed;
 }
 // The nearest number with ten bits of mantissa.
 __device__ __forceinline__ uint32_t round_to_tf32(float value) {
   uint32_t rounded = 0;
-  PYHANDPOSE_PTX("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(value));
+  PYHANDPOSE_PTX_FUNCTION("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(value));
   return rounded;
 }
 
+// 2^x to two units in the last place; what would be denormal is zero.
+__device__ __forceinline__ float exp2_fast(float x) {
+  float power = 0.0f;
+  PYHANDPOSE_PTX_FUNCTION("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+}
+
+#undef PYHANDPOSE_PTX_FUNCTION
 #undef PYHANDPOSE_PTX
 
 #else
@@ -97,6 +107,7 @@ void multiply_add_bf16(float (&c)[4], const Fragment& a, uint32_t b0, uint32_t b
 void multiply_add_tf32(float (&c)[4], const Fragment& a, uint32_t b0, uint32_t b1);
 uint32_t pack_bf16(float low, float high);
 uint32_t round_to_tf32(float value);
+float exp2_fast(float x);
 
 #endif
 

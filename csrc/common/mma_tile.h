@@ -1,7 +1,7 @@
 // Where a tile's numbers lie: in shared memory, and in the registers of a warp's 32 lanes.
 //
 // A tile is 128 rows by 64 columns of scores; eight warps own 16 rows each. Operands are row-major
-// and pass through shared memory in chunks of 64 bytes a row, four segments of 16 bytes. A product
+// and lie in shared memory in chunks of 64 bytes a row, four segments of 16 bytes. A product
 // of 16 rows, 8 columns and 32 bytes of depth (16 bfloat16, 8 tf32) is one tensor-core instruction;
 // its operands' registers are filled by reading 8 segments of 16 bytes for each.
 #pragma once
@@ -19,6 +19,8 @@ constexpr int kColumnGroups = kMmaTileColumns / 8;
 constexpr int kSegmentBytes = 16;
 constexpr int kChunkSegments = 4;
 constexpr int kChunkBytes = kChunkSegments * kSegmentBytes;
+constexpr int kRowsChunkBytes = kMmaTileRows * kChunkBytes;
+constexpr int kColumnsChunkBytes = kMmaTileColumns * kChunkBytes;
 constexpr int kSlab = 128;  // elements of a row's gradient that a block keeps in registers
 
 // Byte offset of a segment of a chunk: segments are exchanged such that eight rows' segments of one
@@ -46,8 +48,34 @@ PYHANDPOSE_HD int word_offset(int row, int word) {
   return chunk_offset(row, word / 4) + word % 4 * 4;
 }
 
-// What a block reads, in order: for each tile of columns the chunks of both operands for the
-// scores, then the column's chunks of the slab for the gradient (none in the forward pass).
+// Shared memory of a block that keeps all chunks of its rows, and of two tiles of columns with a
+// weight for each column: one in use, the next on its way.
+struct ResidentLayout {
+  int num_chunks, parts;
+
+  PYHANDPOSE_HD int rows(int chunk) const { return chunk * parts * kRowsChunkBytes; }
+  PYHANDPOSE_HD int columns(int stage, int chunk) const {
+    return rows(num_chunks) + (stage * num_chunks + chunk) * parts * kColumnsChunkBytes;
+  }
+  PYHANDPOSE_HD int weights(int stage) const {
+    return columns(2, 0) + stage * kMmaTileColumns * static_cast<int>(sizeof(float));
+  }
+  PYHANDPOSE_HD int num_bytes() const { return weights(2); }
+};
+
+// Shared memory of a block through which both operands pass chunk by chunk, in two stages.
+struct StreamedLayout {
+  int parts;
+
+  PYHANDPOSE_HD int rows(int stage) const {
+    return stage * parts * (kRowsChunkBytes + kColumnsChunkBytes);
+  }
+  PYHANDPOSE_HD int columns(int stage) const { return rows(stage) + parts * kRowsChunkBytes; }
+  PYHANDPOSE_HD int num_bytes() const { return rows(2); }
+};
+
+// What a block reads chunk by chunk, in order: for each tile of columns the chunks of both operands
+// for the scores, then the column's chunks of the slab for the gradient (none in the forward pass).
 struct ChunkSchedule {
   int64_t num_tiles;
   int64_t score_chunks, first_slab_chunk, slab_chunks;
@@ -70,9 +98,13 @@ struct OperandShape {
   int64_t num_rows, row_bytes;
   int parts;
 
+  // Rows, and columns with their weights, that whole tiles hold.
+  PYHANDPOSE_HD static int64_t padded(int64_t rows) {
+    return (rows + kMmaTileRows - 1) / kMmaTileRows * kMmaTileRows;
+  }
   OperandShape() = default;
   PYHANDPOSE_HD OperandShape(int64_t rows, int64_t dim, int element_bytes, int parts)
-      : num_rows((rows + kMmaTileRows - 1) / kMmaTileRows * kMmaTileRows),
+      : num_rows(padded(rows)),
         row_bytes((dim * element_bytes + kChunkBytes - 1) / kChunkBytes * kChunkBytes),
         parts(parts) {}
 

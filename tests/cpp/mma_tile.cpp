@@ -95,22 +95,66 @@ void check_operands() {
   expect(large.num_bytes() == int64_t{1} << 33, "a large operand's bytes", large.num_bytes());
 }
 
+// Ranges of shared memory, aligned, apart from one another, and nothing beyond them.
+struct Ranges {
+  std::vector<bool> taken;
+
+  explicit Ranges(int num_bytes) : taken(static_cast<size_t>(num_bytes)) {}
+  void take(int begin, int count) {
+    expect(begin % kSegmentBytes == 0, "range not aligned", begin);
+    for (int byte = begin; byte < begin + count; ++byte) {
+      const bool inside = byte >= 0 && byte < static_cast<int>(taken.size());
+      expect(inside && !taken[static_cast<size_t>(byte)], "byte outside or taken twice", byte);
+      if (inside) taken[static_cast<size_t>(byte)] = true;
+    }
+  }
+  void expect_all() const {
+    for (size_t byte = 0; byte < taken.size(); ++byte) expect(taken[byte], "byte unused", byte);
+  }
+};
+
+void check_shared_memory() {
+  for (int parts : {1, 2}) {
+    for (int chunks = 1; chunks < 16; ++chunks) {
+      const ResidentLayout layout{chunks, parts};
+      Ranges ranges(layout.num_bytes());
+      for (int chunk = 0; chunk < chunks; ++chunk) {
+        ranges.take(layout.rows(chunk), parts * kRowsChunkBytes);
+        for (int stage = 0; stage < 2; ++stage)
+          ranges.take(layout.columns(stage, chunk), parts * kColumnsChunkBytes);
+      }
+      for (int stage = 0; stage < 2; ++stage) ranges.take(layout.weights(stage), 4 * 64);
+      ranges.expect_all();
+    }
+    const StreamedLayout layout{parts};
+    Ranges ranges(layout.num_bytes());
+    for (int stage = 0; stage < 2; ++stage) {
+      ranges.take(layout.rows(stage), parts * kRowsChunkBytes);
+      ranges.take(layout.columns(stage), parts * kColumnsChunkBytes);
+    }
+    ranges.expect_all();
+    expect(layout.num_bytes() <= 48 * 1024, "more than every device has", parts);
+  }
+}
+
 // What a row leaves out: itself, its positive, and what is no column; never anything else.
 void check_left_out() {
-  for (int64_t num = 4; num < 200; num += 2) {
+  static_assert(kMmaTileColumns == 64, "a tile's columns are a word's bits");
+  for (int num = 4; num < 200; num += 2) {
     const Contrast square{{num, 1}, {num, 1}};
-    for (int64_t row = 0; row < num; ++row) {
+    for (int row = 0; row < num; ++row) {
       const LeftOut left_out(square, row);
       int64_t visited = 0;
-      for (int64_t first = 0; first < num; first += kMmaTileColumns) {
+      for (int first = 0; first < num; first += kMmaTileColumns) {
         bool any = false;
-        for (int64_t column = first; column < first + kMmaTileColumns; ++column) {
+        for (int column = first; column < first + kMmaTileColumns; ++column) {
           const bool expected = column >= num || column == row || column == (row + num / 2) % num;
           expect(left_out(column) == expected, "left out", column);
+          expect((left_out.bits(first) >> (column - first) & 1) == expected, "bit", column);
           any = any || expected;
           visited += !expected;
         }
-        expect(left_out.among(first, kMmaTileColumns) == any, "among", first);
+        expect(left_out.among(first) == any, "among", first);
       }
       expect(visited == num - 2, "negatives", row);
     }
@@ -126,6 +170,7 @@ int main() {
   check_lanes();
   check_schedule();
   check_operands();
+  check_shared_memory();
   check_left_out();
   return faults == 0 ? 0 : 1;
 }

@@ -1,10 +1,11 @@
 // Runs nt_xent's CUDA kernels, from their own source, on the host.
 //
-//   nt_xent_cuda float|double PRECISION TEMPERATURE M D [SIZE...] < input > output
+//   nt_xent_cuda float|double PRECISION SHARED_KB TEMPERATURE M D [SIZE...] < input > output
 //
 // Input: z (M,D), then the column of each row's positive (M,) int64. Output, float64: the loss,
 // log-sums (M,), gradient (M,D). Without sizes the square call, whose positives are (i + N) mod M;
-// with them the rectangular one, in consecutive parts of so many rows.
+// with them the rectangular one, in consecutive parts of so many rows. A block may ask for
+// SHARED_KB of shared memory.
 #include <cuda_runtime.h>
 
 #include <string>
@@ -65,9 +66,11 @@ void forward(const Rows<T>& rows, const Rows<T>& columns, const Contrast& contra
 template <typename T>
 void backward(const Rows<T>& rows, const Rows<T>& columns, const Contrast& contrast,
               double temperature, const double* log_sums, double* gradient) {
-  auto weights = unwritten<T>(contrast.columns.num_panels() * PanelShape::kRows);
+  auto weights = unwritten<T>(OperandShape::padded(contrast.columns.num_rows) + 4);
+  T* aligned =
+      weights.data() + (16 - reinterpret_cast<uintptr_t>(weights.data()) % 16) % 16 / sizeof(T);
   std::vector<T> grad_panels(rows.panels.size());
-  nt_xent_backward_cuda<T>({rows.panels.data(), columns.panels.data(), log_sums, weights.data(),
+  nt_xent_backward_cuda<T>({rows.panels.data(), columns.panels.data(), log_sums, aligned,
                             grad_panels.data(), contrast, temperature},
                            {rows.operand, columns.operand, rows.precision}, nullptr);
   const T one = 1;
@@ -124,15 +127,16 @@ void run(Precision precision, double temperature, PanelShape all,
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count < 6) return 1;
+  if (count < 7) return 1;
   const std::string dtype = arguments[1], name = arguments[2];
   const Precision precision = name == "bf16x3" ? Precision::kBf16x3
                               : name == "tf32" ? Precision::kTf32
                               : name == "bf16" ? Precision::kBf16
                                                : Precision::kFfma;
-  const PanelShape all{std::atoll(arguments[4]), std::atoll(arguments[5])};
+  const PanelShape all{std::atoll(arguments[5]), std::atoll(arguments[6])};
+  on_host::largest_shared_bytes = std::atoi(arguments[3]) * 1024;
   std::vector<int64_t> sizes;
-  for (int i = 6; i < count; ++i) sizes.push_back(std::atoll(arguments[i]));
+  for (int i = 7; i < count; ++i) sizes.push_back(std::atoll(arguments[i]));
   const auto run_dtype = dtype == "double" ? run<double> : run<float>;
-  run_dtype(precision, std::atof(arguments[3]), all, sizes);
+  run_dtype(precision, std::atof(arguments[4]), all, sizes);
 }

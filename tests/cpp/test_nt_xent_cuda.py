@@ -42,11 +42,11 @@ def program(tmp_path_factory):
     return target
 
 
-def run(program, z, positive, precision, temperature, sizes=()):
+def run(program, z, positive, precision, temperature, sizes=(), shared_kb=227):
     """Loss (), log-sums (M,) and gradient (M,D) of the kernels."""
     num_rows, dim = z.shape
     dtype = {torch.float32: "float", torch.float64: "double"}[z.dtype]
-    arguments = [dtype, precision, temperature, num_rows, dim, *sizes]
+    arguments = [dtype, precision, shared_kb, temperature, num_rows, dim, *sizes]
     result = subprocess.run(
         [program, *map(str, arguments)],
         input=z.numpy().tobytes() + positive.numpy().tobytes(),
@@ -66,14 +66,14 @@ def exact(z, temperature):
     return loss.detach(), z.grad
 
 
-def check(program, z, precision, temperature, sizes=()):
+def check(program, z, precision, temperature, sizes=(), shared_kb=227):
     """Against the twin: in pairs for the square, shuffled for the rectangular form."""
     order = torch.arange(len(z))
     if sizes:
         order = torch.randperm(len(z), generator=torch.Generator().manual_seed(1))
     positive = order.argsort()[(order + len(z) // 2) % len(z)]
     loss, log_sums, gradient = run(
-        program, z[order].contiguous(), positive, precision, temperature, sizes
+        program, z[order].contiguous(), positive, precision, temperature, sizes, shared_kb
     )
     true_loss, true_gradient = exact(z, temperature)
     assert log_sums.isfinite().all()
@@ -95,6 +95,14 @@ def test_gradient_error(program, precision, temperature, cosine):
 @pytest.mark.parametrize("precision", TENSOR_CORE)
 def test_sizes_that_are_no_multiples(program, precision, num_rows, dim):
     check(program, paired_rows(num_rows, dim, dtype=torch.float32), precision, 0.5)
+
+
+# The rows do not stay in shared memory: on any device for dim 520, on one with 48 KB for all.
+@pytest.mark.parametrize(("num_rows", "dim", "shared_kb"), [(66, 520, 227), (194, 72, 48)])
+@pytest.mark.parametrize("precision", TENSOR_CORE)
+def test_rows_that_pass_through_shared_memory(program, precision, num_rows, dim, shared_kb):
+    z = paired_rows(num_rows, dim, dtype=torch.float32)
+    check(program, z, precision, 0.5, shared_kb=shared_kb)
 
 
 @pytest.mark.parametrize("sizes", [(1, 3), (100, 30), (129, 1, 64)])

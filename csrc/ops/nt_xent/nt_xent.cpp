@@ -233,8 +233,7 @@ at::Tensor nt_xent_loss_of_panels(const at::Tensor& rows, const at::Tensor& colu
 at::Tensor nt_xent_backward_panels(const at::Tensor& rows, const at::Tensor& columns,
                                    const at::Tensor& log_sums, const Contrast& contrast,
                                    double temperature, Precision precision) {
-  at::Tensor weights =
-      at::empty({contrast.columns.num_panels() * PanelShape::kRows}, rows.options());
+  at::Tensor weights = at::empty({OperandShape::padded(contrast.columns.num_rows)}, rows.options());
   at::Tensor grad_panels = at::zeros_like(rows);
   dispatch_full_precision(rows.scalar_type(), [&](auto tag) {
     using A = decltype(tag);

@@ -72,24 +72,34 @@ struct Contrast {
   }
 };
 
-// The columns that a row's streamed sums leave out.
+// The columns that a row's streamed sums leave out. There are fewer than 2^31, as a grid allows.
 struct LeftOut {
-  int64_t itself = -1, positive = -1, num_columns = 0;
+  int itself = -1, positive = -1, num_columns = 0;
 
   LeftOut() = default;
   PYHANDPOSE_HD LeftOut(const Contrast& contrast, int64_t row)
-      : num_columns(contrast.columns.num_rows) {
-    if (row >= contrast.rows.num_rows) return;
-    itself = contrast.itself(row);
-    positive = contrast.positive(row);
+      : num_columns(static_cast<int>(contrast.columns.num_rows)) {
+    if (row >= contrast.rows.num_rows || !contrast.has_columns(row)) return;
+    itself = static_cast<int>(contrast.itself(row));
+    positive = static_cast<int>(contrast.positive(row));
   }
   PYHANDPOSE_HD bool operator()(int64_t column) const {
     return column >= num_columns || column == itself || column == positive;
   }
-  // Whether any of [first, first + count) is left out.
-  PYHANDPOSE_HD bool among(int64_t first, int64_t count) const {
-    return first + count > num_columns || (itself >= first && itself < first + count) ||
-           (positive >= first && positive < first + count);
+  // Whether any of [first, first + 64) is left out, and which: bit c for column first + c.
+  PYHANDPOSE_HD bool among(int first) const {
+    return num_columns - first < 64 || is_near(itself, first) || is_near(positive, first);
+  }
+  PYHANDPOSE_HD uint64_t bits(int first) const {
+    uint64_t bits = num_columns - first < 64 ? ~uint64_t{0} << (num_columns - first) : 0;
+    if (is_near(itself, first)) bits |= uint64_t{1} << (itself - first);
+    if (is_near(positive, first)) bits |= uint64_t{1} << (positive - first);
+    return bits;
+  }
+
+ private:
+  PYHANDPOSE_HD static bool is_near(int column, int first) {
+    return static_cast<unsigned>(column - first) < 64;
   }
 };
 
@@ -117,7 +127,7 @@ struct NtXentBackward {
   const A* rows;           // (num_panels,width,32) of the m rows
   const A* columns;        // (num_panels,width,32) of the M columns
   const double* log_sums;  // (M,): l_j of all columns
-  A* weights;              // (num_panels * 32,) of columns: what exp(s_ij) is weighted with
+  A* weights;              // of columns, zero beyond M: what exp(s_ij) is weighted with
   A* grad_panels;          // (num_panels,width,32) of rows, zero at first: sum_j G_ij u_j + c_i u_p
   Contrast contrast;
   double temperature;

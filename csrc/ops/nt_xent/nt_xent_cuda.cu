@@ -158,8 +158,11 @@ __global__ void nt_xent_given_loss_kernel(const NtXentBackward<A> args, double* 
 template <typename A>
 __global__ void nt_xent_weights_kernel(const NtXentBackward<A> args) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-       i < args.contrast.columns.num_rows; i += static_cast<int64_t>(gridDim.x) * blockDim.x)
-    args.weights[i] = row_weight<A>(args.log_sums[i], args.temperature);
+       i < OperandShape::padded(args.contrast.columns.num_rows);
+       i += static_cast<int64_t>(gridDim.x) * blockDim.x)
+    args.weights[i] = i < args.contrast.columns.num_rows
+                          ? row_weight<A>(args.log_sums[i], args.temperature)
+                          : A(0);
 }
 
 template <typename A>
@@ -338,7 +341,8 @@ template <typename A>
 void nt_xent_backward_cuda(const NtXentBackward<A>& args, const NtXentOperands& operands,
                            cudaStream_t stream) {
   launch("nt_xent_weights_kernel", nt_xent_weights_kernel<A>,
-         grid_size(args.contrast.columns.num_rows, kThreads), kThreads, stream, args);
+         grid_size(OperandShape::padded(args.contrast.columns.num_rows), kThreads), kThreads,
+         stream, args);
   launch_negatives(args, operands, stream);
   launch("nt_xent_positives_kernel", nt_xent_positives_kernel<A>,
          grid_size(args.contrast.rows.num_rows, kThreads), kThreads, stream, args);

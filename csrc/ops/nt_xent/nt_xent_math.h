@@ -45,6 +45,8 @@ struct Scores {
   PYHANDPOSE_HD V exponent(V cosine) const {
     return cosine * scale + (cosine * scale_rest - shift);
   }
+  // Of a cosine that is itself less exact than the factor.
+  PYHANDPOSE_HD A rough_exponent(A cosine) const { return cosine * scale - shift; }
 };
 
 // 1/|z| from the sum of squares; 0 for a zero row, NaN for one that is not finite.

@@ -5,10 +5,10 @@
 // holds its 16 rows' 16 x 64 scores in registers; in the backward pass they become weights there,
 // which are at once the first operand of the product with the columns, and kSlab elements of its
 // rows' gradient stay in registers too. Wider rows take more blocks (grid y). Memory: operands are
-// prepared once, row-major, rounded (bfloat16, its high and low part, or tf32). They pass through
-// shared memory in chunks of 64 bytes a row, in two stages: while one is multiplied, cp.async fills
-// the other. 48 KB of shared memory a block at most. Positives are not in the tiles: finish_row and
-// add_positive take them from the unrounded panels.
+// prepared once, row-major, rounded (bfloat16, its high and low part, or tf32). A block's rows stay
+// in shared memory while tiles of columns pass through it, 64 KB a block in bfloat16 and D = 128,
+// 128 KB in the others; rows that do not fit pass through it in chunks (nt_xent_mma_feed.cuh).
+// Positives are not in the tiles: finish_row and add_positive take them from the unrounded panels.
 #include <type_traits>
 
 #include "../../common/launch.cuh"
@@ -21,23 +21,31 @@ namespace {
 constexpr int kPrepareThreads = 256;
 
 // Cosines to exponents; -infinity, whose power is zero, for what a row leaves out.
+template <Precision P>
 __device__ __forceinline__ void to_exponents(float (&x)[kColumnGroups][4],
                                              const Scores<float>& scores,
-                                             const LeftOut (&left_out)[2], int64_t first_column) {
+                                             const LeftOut (&left_out)[2], int tile) {
+  const int first_column = tile * kMmaTileColumns;
 #pragma unroll
   for (int group = 0; group < kColumnGroups; ++group)
 #pragma unroll
-    for (int e = 0; e < 4; ++e) x[group][e] = scores.exponent(x[group][e]);
+    for (int e = 0; e < 4; ++e)
+      x[group][e] =
+          P == Precision::kBf16 ? scores.rough_exponent(x[group][e]) : scores.exponent(x[group][e]);
 #pragma unroll
   for (int r = 0; r < 2; ++r)
-    if (left_out[r].among(first_column, kMmaTileColumns)) {
+    if (left_out[r].among(first_column)) {
+      const uint64_t bits = left_out[r].bits(first_column) >> product_column(threadIdx.x, 0);
 #pragma unroll
       for (int group = 0; group < kColumnGroups; ++group)
 #pragma unroll
-        for (int e = 2 * r; e < 2 * r + 2; ++e)
-          if (left_out[r](first_column + group * 8 + product_column(threadIdx.x, e)))
-            x[group][e] = -__builtin_inff();
+        for (int c = 0; c < 2; ++c)
+          if (bits >> (group * 8 + c) & 1) x[group][2 * r + c] = -__builtin_inff();
     }
+}
+
+__device__ __forceinline__ int num_column_tiles(const Contrast& contrast) {
+  return static_cast<int>((contrast.columns.num_rows + kMmaTileColumns - 1) / kMmaTileColumns);
 }
 
 // The lane's rows: two of the warp's sixteen.
@@ -46,14 +54,15 @@ __device__ __forceinline__ int64_t row_of_lane(int r) {
          product_row(threadIdx.x, 2 * r);
 }
 
-template <Precision P, bool kConstantShift>
+__device__ __forceinline__ int64_t first_row_of_block() {
+  return static_cast<int64_t>(blockIdx.x) * kMmaTileRows;
+}
+
+template <typename Feed, bool kConstantShift>
 __global__ void __launch_bounds__(kWarpSize* kMmaWarps)
     nt_xent_mma_forward_kernel(const NtXentForward<float> args, const NtXentOperands operands) {
-  __shared__ Stage<kParts<P>> stages[2];
   const Contrast contrast = args.contrast;
   const Scores<float> scores(args.temperature);
-  const int64_t num_chunks = operands.rows.shape.num_chunks();
-  const int64_t num_tiles = (contrast.columns.num_rows + kMmaTileColumns - 1) / kMmaTileColumns;
   StreamedSum<kConstantShift, float> sums[2];
   LeftOut left_out[2];
 #pragma unroll
@@ -61,15 +70,16 @@ __global__ void __launch_bounds__(kWarpSize* kMmaWarps)
     sums[r] = StreamedSum<kConstantShift, float>(scores);
     left_out[r] = LeftOut(contrast, row_of_lane(r));
   }
-  Pipeline<kParts<P>> pipeline{stages, operands.rows, operands.columns,
-                               static_cast<int64_t>(blockIdx.x) * kMmaTileRows,
-                               ChunkSchedule{num_tiles, num_chunks, 0, 0}};
-  pipeline.fetch(stages[0]);
+  const int num_tiles = num_column_tiles(contrast);
+  Feed feed(operands, {first_row_of_block(), 0, num_tiles});
 
-  for (int64_t tile = 0; tile < num_tiles; ++tile) {
+  for (int tile = 0; tile < num_tiles; ++tile) {
     float x[kColumnGroups][4] = {};
-    for (int64_t chunk = 0; chunk < num_chunks; ++chunk) add_cosines<P>(x, pipeline.next());
-    to_exponents(x, scores, left_out, tile * kMmaTileColumns);
+    feed.start_tile();
+#pragma unroll Feed::kUnrolledChunks
+    for (int chunk = 0; chunk < feed.num_chunks(); ++chunk)
+      add_cosines<Feed::kPrecision>(x, feed.score_chunk(chunk));
+    to_exponents<Feed::kPrecision>(x, scores, left_out, tile);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       if constexpr (!kConstantShift) {
@@ -85,7 +95,7 @@ __global__ void __launch_bounds__(kWarpSize* kMmaWarps)
       float sum = 0.0f;
 #pragma unroll
       for (int group = 0; group < kColumnGroups; ++group)
-        sum += exp2_of(x[group][2 * r] - shift) + exp2_of(x[group][2 * r + 1] - shift);
+        sum += exp2_fast(x[group][2 * r] - shift) + exp2_fast(x[group][2 * r + 1] - shift);
       sums[r].sum += sum;
     }
   }
@@ -101,18 +111,16 @@ __global__ void __launch_bounds__(kWarpSize* kMmaWarps)
   }
 }
 
-template <Precision P, bool kConstantShift>
+template <typename Feed, bool kConstantShift>
 __global__ void __launch_bounds__(kWarpSize* kMmaWarps)
     nt_xent_mma_backward_kernel(const NtXentBackward<float> args, const NtXentOperands operands) {
-  constexpr int kSlabChunks = kSlab / kChunkElements<P>, kChunkGroups = kChunkElements<P> / 8;
-  __shared__ Stage<kParts<P>> stages[2];
+  constexpr Precision P = Feed::kPrecision;
+  constexpr int kChunkGroups = kChunkElements<P> / 8;
   const Contrast contrast = args.contrast;
   const Scores<float> scores(args.temperature);
-  const int64_t M = contrast.columns.num_rows, num_chunks = operands.rows.shape.num_chunks();
-  const int64_t num_tiles = (M + kMmaTileColumns - 1) / kMmaTileColumns;
-  const int64_t first_chunk = static_cast<int64_t>(blockIdx.y) * kSlabChunks;
-  const int64_t chunks_left = num_chunks - first_chunk;
-  const int slab_chunks = static_cast<int>(chunks_left < kSlabChunks ? chunks_left : kSlabChunks);
+  const int first_slab_chunk = static_cast<int>(blockIdx.y) * kSlabChunks<P>;
+  const int chunks_left = static_cast<int>(operands.rows.shape.num_chunks()) - first_slab_chunk;
+  const int slab_chunks = chunks_left < kSlabChunks<P> ? chunks_left : kSlabChunks<P>;
   float own[2];
   LeftOut left_out[2];
 #pragma unroll
@@ -121,37 +129,37 @@ __global__ void __launch_bounds__(kWarpSize* kMmaWarps)
     own[r] = row < contrast.rows.num_rows ? own_weight(args.weights, contrast, row) : 0.0f;
     left_out[r] = LeftOut(contrast, row);
   }
-  Pipeline<kParts<P>> pipeline{stages, operands.rows, operands.columns,
-                               static_cast<int64_t>(blockIdx.x) * kMmaTileRows,
-                               ChunkSchedule{num_tiles, num_chunks, first_chunk, slab_chunks}};
-  pipeline.fetch(stages[0]);
+  const int num_tiles = num_column_tiles(contrast);
+  Feed feed(operands,
+            {first_row_of_block(), 0, num_tiles, args.weights, first_slab_chunk, slab_chunks});
   float grad[kSlab / 8][4] = {};
 
-  for (int64_t tile = 0; tile < num_tiles; ++tile) {
+  for (int tile = 0; tile < num_tiles; ++tile) {
     float g[kColumnGroups][4] = {};
-    for (int64_t chunk = 0; chunk < num_chunks; ++chunk) add_cosines<P>(g, pipeline.next());
-    to_exponents(g, scores, left_out, tile * kMmaTileColumns);
+    feed.start_tile();
+#pragma unroll Feed::kUnrolledChunks
+    for (int chunk = 0; chunk < feed.num_chunks(); ++chunk)
+      add_cosines<P>(g, feed.score_chunk(chunk));
+    to_exponents<P>(g, scores, left_out, tile);
 #pragma unroll
-    for (int group = 0; group < kColumnGroups; ++group)
+    for (int group = 0; group < kColumnGroups; ++group) {
+      const float2 pair = feed.weights(group * 8 + product_column(threadIdx.x, 0));
 #pragma unroll
-      for (int c = 0; c < 2; ++c) {
-        const int64_t column = tile * kMmaTileColumns + group * 8 + product_column(threadIdx.x, c);
-        const float weight = column < M ? args.weights[column] : 0.0f;
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-          float& x = g[group][2 * r + c];
-          x = kConstantShift ? exp2_of(x) * (own[r] + weight)
-                             : exp2_of(x + own[r]) + exp2_of(x + weight);
-        }
+      for (int e = 0; e < 4; ++e) {
+        float& x = g[group][e];
+        const float weight = e % 2 == 0 ? pair.x : pair.y;
+        x = kConstantShift ? exp2_fast(x) * (own[e / 2] + weight)
+                           : exp2_fast(x + own[e / 2]) + exp2_fast(x + weight);
       }
+    }
     Fragment weights[kMmaTileColumns / kProductDepth<P>][kParts<P>];
 #pragma unroll
     for (int k = 0; k < kMmaTileColumns / kProductDepth<P>; ++k)
       weights_operand<P>(weights[k], g, k * kProductDepth<P> / 8);
 #pragma unroll
-    for (int chunk = 0; chunk < kSlabChunks; ++chunk)
+    for (int chunk = 0; chunk < kSlabChunks<P>; ++chunk)
       if (chunk < slab_chunks)
-        add_gradient<P>(grad, chunk * kChunkGroups, weights, pipeline.next());
+        add_gradient<P>(grad, chunk * kChunkGroups, weights, feed.slab_chunk(chunk));
   }
 
 #pragma unroll
@@ -203,21 +211,34 @@ __global__ void __launch_bounds__(kPrepareThreads)
   }
 }
 
-// f(precision, constant shift) with compile-time values.
+// f(precision) with a compile-time value.
 template <typename F>
-void dispatch_path(Precision precision, double temperature, F f) {
-  const auto with_shift = [&](auto path) {
-    if (has_constant_shift(temperature))
-      f(path, std::true_type{});
-    else
-      f(path, std::false_type{});
-  };
+void dispatch_precision(Precision precision, F f) {
   if (precision == Precision::kBf16x3)
-    with_shift(std::integral_constant<Precision, Precision::kBf16x3>{});
+    f(std::integral_constant<Precision, Precision::kBf16x3>{});
   else if (precision == Precision::kTf32)
-    with_shift(std::integral_constant<Precision, Precision::kTf32>{});
+    f(std::integral_constant<Precision, Precision::kTf32>{});
   else
-    with_shift(std::integral_constant<Precision, Precision::kBf16>{});
+    f(std::integral_constant<Precision, Precision::kBf16>{});
+}
+
+// f(feed, constant shift) with the types of both.
+template <typename F>
+void dispatch_kernel(const NtXentOperands& operands, double temperature, F f) {
+  const auto with_shift = [&](auto feed) {
+    if (has_constant_shift(temperature))
+      f(feed, std::true_type{});
+    else
+      f(feed, std::false_type{});
+  };
+  dispatch_precision(operands.precision, [&](auto precision) {
+    using Resident = ResidentFeed<precision()>;
+    using Streamed = StreamedFeed<precision()>;
+    if (Resident::shared_bytes(operands.rows.shape) <= largest_shared_bytes())
+      with_shift(std::type_identity<Resident>{});
+    else
+      with_shift(std::type_identity<Streamed>{});
+  });
 }
 
 unsigned num_row_tiles(const Contrast& contrast) {
@@ -229,7 +250,7 @@ unsigned num_row_tiles(const Contrast& contrast) {
 void nt_xent_prepare_cuda(const float* panels, PanelShape shape, const NtXentOperand& operand,
                           Precision precision, cudaStream_t stream) {
   const int64_t segments = operand.shape.part_bytes() / kSegmentBytes;
-  dispatch_path(precision, 1.0, [&](auto path, auto) {
+  dispatch_precision(precision, [&](auto path) {
     launch("nt_xent_prepare_kernel", nt_xent_prepare_kernel<path()>,
            grid_size(segments, kPrepareThreads), kPrepareThreads, stream, panels, shape, operand);
   });
@@ -238,9 +259,11 @@ void nt_xent_prepare_cuda(const float* panels, PanelShape shape, const NtXentOpe
 void nt_xent_mma_forward_cuda(const NtXentForward<float>& args, const NtXentOperands& operands,
                               cudaStream_t stream) {
   const dim3 threads(kWarpSize, kMmaWarps);
-  dispatch_path(operands.precision, args.temperature, [&](auto path, auto shift) {
-    launch("nt_xent_mma_forward_kernel", nt_xent_mma_forward_kernel<path(), shift()>,
-           num_row_tiles(args.contrast), threads, stream, args, operands);
+  dispatch_kernel(operands, args.temperature, [&](auto type, auto shift) {
+    using Feed = typename decltype(type)::type;
+    launch_with_shared("nt_xent_mma_forward_kernel", nt_xent_mma_forward_kernel<Feed, shift()>,
+                       num_row_tiles(args.contrast), threads,
+                       Feed::shared_bytes(operands.rows.shape), stream, args, operands);
   });
 }
 
@@ -249,9 +272,11 @@ void nt_xent_mma_backward_cuda(const NtXentBackward<float>& args, const NtXentOp
   const dim3 threads(kWarpSize, kMmaWarps);
   const dim3 blocks(num_row_tiles(args.contrast),
                     static_cast<unsigned>((args.contrast.rows.dim + kSlab - 1) / kSlab));
-  dispatch_path(operands.precision, args.temperature, [&](auto path, auto shift) {
-    launch("nt_xent_mma_backward_kernel", nt_xent_mma_backward_kernel<path(), shift()>, blocks,
-           threads, stream, args, operands);
+  dispatch_kernel(operands, args.temperature, [&](auto type, auto shift) {
+    using Feed = typename decltype(type)::type;
+    launch_with_shared("nt_xent_mma_backward_kernel", nt_xent_mma_backward_kernel<Feed, shift()>,
+                       blocks, threads, Feed::shared_bytes(operands.rows.shape), stream, args,
+                       operands);
   });
 }
 

@@ -10,16 +10,19 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
 #define __global__
+#define __host__
 #define __device__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
@@ -33,14 +36,31 @@ struct dim3 {
   unsigned x, y, z;
   dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
+struct float2 {
+  float x, y;
+};
 using cudaStream_t = struct CUstream_st*;
-enum cudaError_t { cudaSuccess };
-enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor };
+enum cudaError_t { cudaSuccess, cudaErrorInvalidValue };
+enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor, cudaDevAttrMaxSharedMemoryPerBlockOptin };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline const char* cudaGetErrorString(cudaError_t) { return ""; }
 inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
-inline cudaError_t cudaDeviceGetAttribute(int* major, cudaDeviceAttr, int) {
-  return *major = 8, cudaSuccess;
+
+namespace on_host {
+inline int largest_shared_bytes = 227 * 1024;  // of this device, if asked for
+inline std::map<const void*, int> granted_shared_bytes;
+}  // namespace on_host
+
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  *value = attribute == cudaDevAttrComputeCapabilityMajor ? 8 : on_host::largest_shared_bytes;
+  return cudaSuccess;
+}
+template <typename Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int bytes) {
+  if (bytes > on_host::largest_shared_bytes) return cudaErrorInvalidValue;
+  on_host::granted_shared_bytes[reinterpret_cast<const void*>(kernel)] = bytes;
+  return cudaSuccess;
 }
 
 inline dim3 threadIdx, blockIdx, blockDim, gridDim;
@@ -49,6 +69,7 @@ namespace on_host {
 
 constexpr int kWarp = 32;
 constexpr size_t kStackBytes = 256 * 1024;
+constexpr size_t kSharedAlignment = 128;
 
 struct Copy {
   void* to;
@@ -78,6 +99,7 @@ struct Block {
   Barrier barrier;
   ucontext_t scheduler;
   std::function<void()> kernel;
+  std::vector<unsigned char> shared;
   int current = 0;
   bool progress = false;
 };
@@ -107,6 +129,7 @@ void wait(Barrier& barrier, int count, Last last) {
 
 inline void run_block() {
   const int count = static_cast<int>(block->fibres.size());
+  std::fill(block->shared.begin(), block->shared.end(), 0xff);  // NaN, until it is written
   for (Fibre& fibre : block->fibres) {
     fibre.finished = false;
     getcontext(&fibre.context);
@@ -139,8 +162,15 @@ inline void run_block() {
 }
 
 template <typename... Parameters, typename... Arguments>
-void run(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, const Arguments&... args) {
+void run(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, int shared_bytes,
+         const Arguments&... args) {
+  const auto granted = granted_shared_bytes.find(reinterpret_cast<const void*>(kernel));
+  if (shared_bytes > (granted == granted_shared_bytes.end() ? 48 * 1024 : granted->second)) {
+    std::fprintf(stderr, "a block's %d bytes of shared memory were not granted\n", shared_bytes);
+    std::abort();
+  }
   Block memory;
+  memory.shared.resize(static_cast<size_t>(shared_bytes) + kSharedAlignment);
   const unsigned count = threads.x * threads.y * threads.z;
   memory.fibres = std::vector<Fibre>(count);
   memory.warps = std::vector<Warp>((count + kWarp - 1) / kWarp);
@@ -148,11 +178,12 @@ void run(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, const Argumen
   block = &memory;
   blockDim = threads;
   gridDim = blocks;
-  for (unsigned y = 0; y < blocks.y; ++y)
-    for (unsigned x = 0; x < blocks.x; ++x) {
-      blockIdx = dim3(x, y);
-      run_block();
-    }
+  for (unsigned z = 0; z < blocks.z; ++z)
+    for (unsigned y = 0; y < blocks.y; ++y)
+      for (unsigned x = 0; x < blocks.x; ++x) {
+        blockIdx = dim3(x, y, z);
+        run_block();
+      }
   block = nullptr;
 }
 
@@ -197,9 +228,15 @@ T __shfl_xor_sync(unsigned, T value, int mask) {
 namespace pyhandpose {
 
 template <typename... Parameters, typename... Arguments>
-void run_on_host(void (*kernel)(Parameters...), dim3 blocks, dim3 threads,
+void run_on_host(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, int shared_bytes,
                  const Arguments&... args) {
-  on_host::run(kernel, blocks, threads, args...);
+  on_host::run(kernel, blocks, threads, shared_bytes, args...);
+}
+
+inline unsigned char* dynamic_shared() {
+  unsigned char* bytes = on_host::block->shared.data();
+  const size_t past = reinterpret_cast<uintptr_t>(bytes) % on_host::kSharedAlignment;
+  return bytes + (past == 0 ? 0 : on_host::kSharedAlignment - past);
 }
 
 }  // namespace pyhandpose

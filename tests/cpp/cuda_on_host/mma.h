@@ -103,6 +103,11 @@ inline uint32_t pack_bf16(float low, float high) {
   return store<BFloat16>(low).bits | static_cast<uint32_t>(store<BFloat16>(high).bits) << 16;
 }
 
+inline float exp2_fast(float x) {
+  const float power = std::exp2(x);
+  return std::fpclassify(power) == FP_SUBNORMAL ? 0.0f : power;
+}
+
 // To nearest, ties away from zero; what is not finite stays so.
 inline uint32_t round_to_tf32(float value) {
   const uint32_t bits = bit_cast_to<uint32_t>(value);
