@@ -48,6 +48,29 @@ PYHANDPOSE_HD int word_offset(int row, int word) {
   return chunk_offset(row, word / 4) + word % 4 * 4;
 }
 
+// Which blocks visit which tiles of columns. Where tiles of rows and slabs make few blocks, each
+// tile of rows is given to several, whose sums are merged in order. A constant number of blocks is
+// aimed at, whatever the device: the bits of a result do not depend on it.
+struct ColumnSplits {
+  static constexpr int64_t kBlocks = 264;    // two for each multiprocessor of a large device
+  static constexpr int64_t kLeastTiles = 2;  // of a split, so that no sum over negatives is empty
+
+  int num_tiles, count;
+
+  PYHANDPOSE_HD ColumnSplits(int64_t num_rows, int64_t num_columns, int64_t num_slabs) {
+    const int64_t tiles = (num_columns + kMmaTileColumns - 1) / kMmaTileColumns;
+    const int64_t blocks = (num_rows + kMmaTileRows - 1) / kMmaTileRows * num_slabs;
+    const int64_t most = tiles / kLeastTiles, wanted = kBlocks / blocks;
+    const int64_t splits = wanted < most ? wanted : most;
+    num_tiles = static_cast<int>(tiles);
+    count = splits > 1 ? static_cast<int>(splits) : 1;
+  }
+  PYHANDPOSE_HD int begin(int split) const {
+    return static_cast<int>(static_cast<int64_t>(num_tiles) * split / count);
+  }
+  PYHANDPOSE_HD int end(int split) const { return begin(split + 1); }
+};
+
 // Shared memory of a block that keeps all chunks of its rows, and of two tiles of columns with a
 // weight for each column: one in use, the next on its way.
 struct ResidentLayout {

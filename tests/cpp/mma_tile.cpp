@@ -95,6 +95,25 @@ void check_operands() {
   expect(large.num_bytes() == int64_t{1} << 33, "a large operand's bytes", large.num_bytes());
 }
 
+// Every tile of columns belongs to one split, and no split is without negatives.
+void check_splits() {
+  for (int64_t rows = 1; rows < 50000; rows += 1 + rows / 7)
+    for (int64_t columns = 4; columns < 50000; columns += 1 + columns / 5)
+      for (int64_t slabs = 1; slabs < 5; ++slabs) {
+        const ColumnSplits splits(rows, columns, slabs);
+        const int64_t blocks = (rows + kMmaTileRows - 1) / kMmaTileRows * slabs;
+        expect(splits.count == 1 || splits.count * blocks <= ColumnSplits::kBlocks, "blocks", rows);
+        expect(splits.begin(0) == 0 && splits.end(splits.count - 1) == splits.num_tiles, "all",
+               columns);
+        for (int split = 0; split < splits.count; ++split) {
+          const int64_t first = int64_t{splits.begin(split)} * kMmaTileColumns;
+          const int64_t last = int64_t{splits.end(split)} * kMmaTileColumns;
+          expect((last < columns ? last : columns) - first > 2, "too few columns", columns);
+        }
+      }
+  expect(ColumnSplits(512, 512, 1).count > 1 && ColumnSplits(4096, 4096, 1).count > 1, "one", 0);
+}
+
 // Ranges of shared memory, aligned, apart from one another, and nothing beyond them.
 struct Ranges {
   std::vector<bool> taken;
@@ -170,6 +189,7 @@ int main() {
   check_lanes();
   check_schedule();
   check_operands();
+  check_splits();
   check_shared_memory();
   check_left_out();
   return faults == 0 ? 0 : 1;

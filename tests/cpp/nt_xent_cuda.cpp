@@ -14,10 +14,13 @@
 
 #include "../../csrc/ops/nt_xent/nt_xent_cuda.cu"
 #include "../../csrc/ops/nt_xent/nt_xent_mma_cuda.cu"
+#include "../../csrc/ops/nt_xent/nt_xent_rowwise_cuda.cu"
 
 using namespace pyhandpose;
 
 namespace {
+
+constexpr int kTilesPerChain = 2;  // so that few columns make several chains
 
 // What nobody has written is NaN, in any type.
 template <typename T>
@@ -52,13 +55,19 @@ struct Rows {
   }
 };
 
+int num_splits(Precision precision, ColumnSplits splits) {
+  return precision == Precision::kFfma ? 1 : splits.count;
+}
+
 template <typename T>
 void forward(const Rows<T>& rows, const Rows<T>& columns, const Contrast& contrast,
              double temperature, double* log_sums, double* loss) {
+  const int splits = num_splits(rows.precision, nt_xent_mma_forward_splits(contrast));
+  auto sums = unwritten<double>(splits * contrast.rows.num_rows);
   auto row_loss = unwritten<double>(contrast.rows.num_rows);
   T mean;
-  nt_xent_forward_cuda<T>({rows.panels.data(), columns.panels.data(), nullptr, log_sums,
-                           row_loss.data(), contrast, temperature},
+  nt_xent_forward_cuda<T>({rows.panels.data(), columns.panels.data(), sums.data(), log_sums,
+                           row_loss.data(), contrast, temperature, splits},
                           {rows.operand, columns.operand, rows.precision}, &mean, nullptr);
   *loss += mean;
 }
@@ -69,10 +78,14 @@ void backward(const Rows<T>& rows, const Rows<T>& columns, const Contrast& contr
   auto weights = unwritten<T>(OperandShape::padded(contrast.columns.num_rows) + 4);
   T* aligned =
       weights.data() + (16 - reinterpret_cast<uintptr_t>(weights.data()) % 16) % 16 / sizeof(T);
-  std::vector<T> grad_panels(rows.panels.size());
-  nt_xent_backward_cuda<T>({rows.panels.data(), columns.panels.data(), log_sums, aligned,
-                            grad_panels.data(), contrast, temperature},
-                           {rows.operand, columns.operand, rows.precision}, nullptr);
+  const int splits = num_splits(rows.precision, nt_xent_mma_backward_splits(contrast));
+  const auto num_panel_elements = static_cast<int64_t>(rows.panels.size());
+  auto grad_panels = unwritten<T>(num_panel_elements);
+  auto grad_parts = unwritten<T>((splits - 1) * num_panel_elements);
+  nt_xent_backward_cuda<T>(
+      {rows.panels.data(), columns.panels.data(), log_sums, aligned, grad_panels.data(), contrast,
+       temperature, grad_parts.data(), splits, kTilesPerChain},
+      {rows.operand, columns.operand, rows.precision}, nullptr);
   const T one = 1;
   auto grad_z = unwritten<T>(contrast.rows.num_rows * contrast.rows.dim);
   nt_xent_unpack_cuda<T>(

@@ -44,8 +44,11 @@ void for_each_pair(PanelShape shape, F f) {
 }
 
 template <typename A>
-void forward_cpu(const NtXentForward<A>& args, A* loss) {
+void forward_cpu(NtXentForward<A> args, const at::Tensor& rows, A* loss) {
   const Contrast& contrast = args.contrast;
+  at::Tensor sums = at::zeros({contrast.rows.num_panels() * PanelShape::kRows},
+                              rows.options().dtype(at::kDouble));
+  args.sums = write_pointer<double>(sums);
   if (contrast.is_square() && has_constant_shift(args.temperature)) {
     for_each_pair(contrast.columns, [&](int64_t phase, int64_t begin, int64_t end) {
       PYHANDPOSE_ISA_CALL(nt_xent_sum_pairs_cpu(args, phase, begin, end));
@@ -92,27 +95,22 @@ void on_device_of(const at::Tensor& tensor, Cpu cpu, [[maybe_unused]] Cuda cuda)
   cpu();
 }
 
+#if defined(PYHANDPOSE_WITH_CUDA)
 // The memory of the tensor cores' operands, filled. One operand where rows and columns are the
-// same.
+// same; none where the exact path is taken: float64, and devices before compute capability 8.0.
 struct Operands {
   at::Tensor row_bytes, column_bytes;
   NtXentOperands args;
 
-  template <typename Stream>
-  Operands([[maybe_unused]] const at::Tensor& rows, [[maybe_unused]] const at::Tensor& columns,
-           [[maybe_unused]] const Contrast& contrast, [[maybe_unused]] Precision precision,
-           [[maybe_unused]] Stream stream) {
-#if defined(PYHANDPOSE_WITH_CUDA)
-    // Float64, and devices before compute capability 8.0, take the exact path whatever is asked.
+  Operands(const at::Tensor& rows, const at::Tensor& columns, const Contrast& contrast,
+           Precision precision, cudaStream_t stream) {
     if (rows.scalar_type() != at::kFloat || precision == Precision::kFfma || !has_mma()) return;
     args.precision = precision;
     args.columns = prepare(columns, contrast.columns, precision, column_bytes, stream);
     args.rows = rows.is_same(columns) ? args.columns
                                       : prepare(rows, contrast.rows, precision, row_bytes, stream);
-#endif
   }
 
-#if defined(PYHANDPOSE_WITH_CUDA)
   static NtXentOperand prepare(const at::Tensor& panels, PanelShape shape, Precision precision,
                                at::Tensor& bytes, cudaStream_t stream) {
     const OperandShape packed(shape.num_rows, shape.dim, element_bytes(precision),
@@ -122,8 +120,34 @@ struct Operands {
     nt_xent_prepare_cuda(read_pointer<float>(panels), shape, operand, precision, stream);
     return operand;
   }
-#endif
+
+  // 1 where tensor cores are not used.
+  int num_splits(ColumnSplits splits) const {
+    return args.precision == Precision::kFfma ? 1 : splits.count;
+  }
 };
+
+template <typename A>
+void forward_cuda(NtXentForward<A> args, const at::Tensor& rows, const at::Tensor& columns,
+                  Precision precision, A* loss, cudaStream_t stream) {
+  const Operands operands(rows, columns, args.contrast, precision, stream);
+  args.num_splits = operands.num_splits(nt_xent_mma_forward_splits(args.contrast));
+  at::Tensor sums =
+      at::empty({args.num_splits, args.contrast.rows.num_rows}, rows.options().dtype(at::kDouble));
+  args.sums = write_pointer<double>(sums);
+  nt_xent_forward_cuda(args, operands.args, loss, stream);
+}
+
+template <typename A>
+void backward_cuda(NtXentBackward<A> args, const at::Tensor& rows, const at::Tensor& columns,
+                   Precision precision, cudaStream_t stream) {
+  const Operands operands(rows, columns, args.contrast, precision, stream);
+  args.num_splits = operands.num_splits(nt_xent_mma_backward_splits(args.contrast));
+  at::Tensor parts = at::empty({args.num_splits - 1, rows.numel()}, rows.options());
+  args.grad_parts = write_pointer<A>(parts);
+  nt_xent_backward_cuda(args, operands.args, stream);
+}
+#endif
 
 std::tuple<at::Tensor, at::Tensor> forward(const at::Tensor& z, double temperature,
                                            std::string_view precision) {
@@ -177,7 +201,6 @@ std::tuple<at::Tensor, at::Tensor> nt_xent_forward_panels(const at::Tensor& rows
                                                           const Contrast& contrast,
                                                           double temperature, Precision precision) {
   const auto precise = rows.options().dtype(at::kDouble);
-  at::Tensor sums = at::zeros({contrast.rows.num_panels() * PanelShape::kRows}, precise);
   at::Tensor log_sums = at::empty({contrast.rows.num_rows}, precise);
   at::Tensor row_loss = at::empty({contrast.rows.num_rows}, precise);
   at::Tensor loss = at::empty({}, rows.options());
@@ -185,18 +208,15 @@ std::tuple<at::Tensor, at::Tensor> nt_xent_forward_panels(const at::Tensor& rows
     using A = decltype(tag);
     const NtXentForward<A> args{read_pointer<A>(rows),
                                 read_pointer<A>(columns),
-                                write_pointer<double>(sums),
+                                nullptr,
                                 write_pointer<double>(log_sums),
                                 write_pointer<double>(row_loss),
                                 contrast,
                                 temperature};
     A* mean = write_pointer<A>(loss);
     on_device_of(
-        rows, [&] { forward_cpu(args, mean); },
-        [&](auto stream) {
-          const Operands operands(rows, columns, contrast, precision, stream);
-          nt_xent_forward_cuda(args, operands.args, mean, stream);
-        });
+        rows, [&] { forward_cpu(args, rows, mean); },
+        [&](auto stream) { forward_cuda(args, rows, columns, precision, mean, stream); });
   });
   return {loss, log_sums};
 }
@@ -234,7 +254,7 @@ at::Tensor nt_xent_backward_panels(const at::Tensor& rows, const at::Tensor& col
                                    const at::Tensor& log_sums, const Contrast& contrast,
                                    double temperature, Precision precision) {
   at::Tensor weights = at::empty({OperandShape::padded(contrast.columns.num_rows)}, rows.options());
-  at::Tensor grad_panels = at::zeros_like(rows);
+  at::Tensor grad_panels = rows.is_cuda() ? at::empty_like(rows) : at::zeros_like(rows);
   dispatch_full_precision(rows.scalar_type(), [&](auto tag) {
     using A = decltype(tag);
     const NtXentBackward<A> args{read_pointer<A>(rows),
@@ -246,10 +266,7 @@ at::Tensor nt_xent_backward_panels(const at::Tensor& rows, const at::Tensor& col
                                  temperature};
     on_device_of(
         rows, [&] { backward_cpu(args); },
-        [&](auto stream) {
-          const Operands operands(rows, columns, contrast, precision, stream);
-          nt_xent_backward_cuda(args, operands.args, stream);
-        });
+        [&](auto stream) { backward_cuda(args, rows, columns, precision, stream); });
   });
   return grad_panels;
 }

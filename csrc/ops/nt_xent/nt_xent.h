@@ -115,11 +115,14 @@ template <typename A>
 struct NtXentForward {
   const A* rows;     // (num_panels,width,32) of the m rows
   const A* columns;  // (num_panels,width,32) of the M columns
-  double* sums;      // (num_panels * 32,) zero at first: sum over the negatives of exp(s - 1/tau)
+  // Over the negatives; CPU: sums (num_panels * 32,) of exp(s - 1/tau), zero at first; CUDA: log2
+  // of the sum of exp(s), (num_splits,m), each split over a part of the columns.
+  double* sums;
   double* log_sums;  // (m,): l_i
   double* row_loss;  // (m,): l_i - s_ip
   Contrast contrast;
   double temperature;
+  int num_splits = 1;
 };
 
 template <typename A>
@@ -127,10 +130,22 @@ struct NtXentBackward {
   const A* rows;           // (num_panels,width,32) of the m rows
   const A* columns;        // (num_panels,width,32) of the M columns
   const double* log_sums;  // (M,): l_j of all columns
-  A* weights;              // of columns, zero beyond M: what exp(s_ij) is weighted with
-  A* grad_panels;          // (num_panels,width,32) of rows, zero at first: sum_j G_ij u_j + c_i u_p
+  A* weights;  // (M padded to tiles,): what exp(s_ij) is weighted with; CUDA: zero beyond M
+  // (num_panels,width,32) of rows, on the CPU zero at first: sum_j G_ij u_j + c_i u_p
+  A* grad_panels;
   Contrast contrast;
   double temperature;
+  // CUDA: sums over further parts of the columns, (num_splits - 1,num_panels,width,32)
+  A* grad_parts = nullptr;
+  int num_splits = 1;
+  // Tiles of columns that tensor cores sum up before they are added to what lies in memory: they
+  // round towards zero, and the error of a chain of sums grows with its length.
+  int tiles_per_chain = 64;
+
+  PYHANDPOSE_HD A* grad_of_split(int split) const {
+    if (split == 0) return grad_panels;
+    return grad_parts + (split - 1) * contrast.rows.num_panels() * contrast.rows.panel_size();
+  }
 };
 
 template <typename T>
@@ -195,8 +210,21 @@ void nt_xent_backward_cuda(const NtXentBackward<A>& args, const NtXentOperands& 
 template <typename T>
 void nt_xent_unpack_cuda(const NtXentUnpack<T>& args, CUstream_st* stream);
 
-// On tensor cores (nt_xent_mma_cuda.cu), where the current device has them.
+// The sums over the negatives without tensor cores (nt_xent_cuda.cu).
+template <typename A>
+void nt_xent_negatives_forward_cuda(const NtXentForward<A>& args, CUstream_st* stream);
+template <typename A>
+void nt_xent_negatives_backward_cuda(const NtXentBackward<A>& args, CUstream_st* stream);
+
+// The same on tensor cores (nt_xent_mma_cuda.cu), where the current device has them.
 bool has_mma();
+PYHANDPOSE_HD ColumnSplits nt_xent_mma_forward_splits(const Contrast& contrast) {
+  return {contrast.rows.num_rows, contrast.columns.num_rows, 1};
+}
+PYHANDPOSE_HD ColumnSplits nt_xent_mma_backward_splits(const Contrast& contrast) {
+  return {contrast.rows.num_rows, contrast.columns.num_rows,
+          (contrast.rows.dim + kSlab - 1) / kSlab};
+}
 void nt_xent_prepare_cuda(const float* panels, PanelShape shape, const NtXentOperand& operand,
                           Precision precision, CUstream_st* stream);
 void nt_xent_mma_forward_cuda(const NtXentForward<float>& args, const NtXentOperands& operands,

@@ -193,7 +193,8 @@ void nt_xent_log_sum_rows_cpu(const NtXentForward<A>& args, int64_t begin, int64
     for (int r = 0; r < kPanel && i * kPanel + r < args.contrast.rows.num_rows; ++r)
       finish_row(args, i * kPanel + r,
                  logarithm_to_two(sum[r / kLanes<A>][r % kLanes<A>]) +
-                     max[r / kLanes<A>][r % kLanes<A>] + scores.shift);
+                     max[r / kLanes<A>][r % kLanes<A>] + scores.shift,
+                 positive_cosine(args, i * kPanel + r));
   }
 }
 
@@ -201,14 +202,14 @@ template <typename A>
 void nt_xent_row_loss_cpu(const NtXentForward<A>& args, int64_t begin, int64_t end) {
   const Scores<A> scores(args.temperature);
   for (int64_t i = begin * kPanel; i < end * kPanel && i < args.contrast.rows.num_rows; ++i)
-    finish_row(args, i, logarithm_to_two(args.sums[i]) + scores.shift);
+    finish_row(args, i, logarithm_to_two(args.sums[i]) + scores.shift, positive_cosine(args, i));
 }
 
 template <typename A>
 void nt_xent_given_loss_cpu(const NtXentBackward<A>& args, double* row_loss, int64_t begin,
                             int64_t end) {
   for (int64_t i = begin * kPanel; i < end * kPanel && i < args.contrast.rows.num_rows; ++i)
-    row_loss[i] = given_row_loss(args, i);
+    row_loss[i] = given_row_loss(args, i, positive_cosine(args, i));
 }
 
 double nt_xent_mean_cpu(const double* row_loss, Contrast contrast) {
@@ -226,7 +227,7 @@ void nt_xent_weights_cpu(const NtXentBackward<A>& args, int64_t begin, int64_t e
 template <typename A>
 void nt_xent_positives_cpu(const NtXentBackward<A>& args, int64_t begin, int64_t end) {
   for (int64_t i = begin * kPanel; i < end * kPanel && i < args.contrast.rows.num_rows; ++i)
-    add_positive(args, i);
+    add_positive(args, i, positive_cosine(args, i));
 }
 
 // G_ij of vectors of rows that start at lane r, against column k.

@@ -1,4 +1,4 @@
-// CUDA kernels of nt_xent.
+// CUDA kernels of nt_xent over all pairs, without tensor cores.
 //
 // Parallelisation: a block of 16 x 16 threads owns a tile of rows and visits all tiles of columns
 // in order, so every sum has one owner and one order: no atomics, the same bits every time. A
@@ -6,7 +6,7 @@
 // scores and keeps kSlab elements of its rows' gradient in registers; wider rows take more blocks
 // (grid y). Memory: panels are read in chunks of kDepth elements through shared memory (coalesced:
 // a panel's rows lie side by side); the weights' tile passes through shared memory between the
-// products. Packing and unpacking take one warp per row.
+// products.
 #include "../../common/launch.cuh"
 #include "../../common/reduce.cuh"
 #include "nt_xent_stream.cuh"
@@ -14,11 +14,8 @@
 namespace pyhandpose {
 namespace {
 
-constexpr int kWarpsPerBlock = 8;
-constexpr int kSide = 16;      // threads along each side of a tile
-constexpr int kDepth = 32;     // elements of a row in shared memory at a time
-constexpr int kThreads = 256;  // of kernels with one row a thread
-constexpr int kMeanThreads = 1024;
+constexpr int kSide = 16;   // threads along each side of a tile
+constexpr int kDepth = 32;  // elements of a row in shared memory at a time
 
 template <typename A>
 constexpr int kMicro = sizeof(A) == 8 ? 2 : 4;
@@ -131,45 +128,7 @@ __global__ void __launch_bounds__(kSide* kSide)
     other.shift = partial_shift[y][c];
     total.merge(other);
   }
-  finish_row(args, i, logarithm_to_two(total.sum) + total.shift);
-}
-
-template <typename A>
-__global__ void __launch_bounds__(kMeanThreads)
-    nt_xent_mean_kernel(const double* row_loss, int64_t num_rows, int64_t num_columns, A* loss) {
-  __shared__ double partial[kMeanThreads];
-  double sum = 0.0;
-  for (int64_t i = threadIdx.x; i < num_rows; i += kMeanThreads) sum += row_loss[i];
-  partial[threadIdx.x] = sum;
-  for (int half = kMeanThreads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < half) partial[threadIdx.x] += partial[threadIdx.x + half];
-  }
-  if (threadIdx.x == 0) *loss = static_cast<A>(partial[0] / static_cast<double>(num_columns));
-}
-
-template <typename A>
-__global__ void nt_xent_given_loss_kernel(const NtXentBackward<A> args, double* row_loss) {
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-       i < args.contrast.rows.num_rows; i += static_cast<int64_t>(gridDim.x) * blockDim.x)
-    row_loss[i] = given_row_loss(args, i);
-}
-
-template <typename A>
-__global__ void nt_xent_weights_kernel(const NtXentBackward<A> args) {
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-       i < OperandShape::padded(args.contrast.columns.num_rows);
-       i += static_cast<int64_t>(gridDim.x) * blockDim.x)
-    args.weights[i] = i < args.contrast.columns.num_rows
-                          ? row_weight<A>(args.log_sums[i], args.temperature)
-                          : A(0);
-}
-
-template <typename A>
-__global__ void nt_xent_positives_kernel(const NtXentBackward<A> args) {
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-       i < args.contrast.rows.num_rows; i += static_cast<int64_t>(gridDim.x) * blockDim.x)
-    add_positive(args, i);
+  args.sums[i] = logarithm_to_two(total.sum) + total.shift;
 }
 
 template <bool kConstantShift, typename A>
@@ -238,58 +197,27 @@ __global__ void __launch_bounds__(kSide* kSide)
     }
 }
 
-template <typename T>
-__global__ void __launch_bounds__(kWarpSize* kWarpsPerBlock)
-    nt_xent_pack_kernel(const NtXentPack<T> args) {
-  const PanelShape shape = args.shape;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.y;
-       i < shape.num_rows; i += static_cast<int64_t>(gridDim.x) * kWarpsPerBlock) {
-    const T* z = args.z + i * shape.dim;
-    double sum_squares = 0.0;
-    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize) {
-      const double value = load(z[d]);
-      sum_squares += value * value;
-    }
-    const double gain = inverse_norm(warp_sum(sum_squares));
-    if (threadIdx.x == 0) args.inverse_norm[i] = static_cast<acc_t<T>>(gain);
-    acc_t<T>* unit = args.panels + shape.index(i, 0);
-    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize)
-      unit[d * PanelShape::kRows] = static_cast<acc_t<T>>(load(z[d]) * gain);
-  }
-}
-
-template <typename T>
-__global__ void __launch_bounds__(kWarpSize* kWarpsPerBlock)
-    nt_xent_unpack_kernel(const NtXentUnpack<T> args) {
-  const PanelShape shape = args.shape;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.y;
-       i < shape.num_rows; i += static_cast<int64_t>(gridDim.x) * kWarpsPerBlock) {
-    RowGradient<acc_t<T>> row(args.panels, args.grad_panels, shape, i, *args.grad_loss,
-                              args.divisor, args.inverse_norm[i]);
-    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize) row.absorb(d);
-    row.radial = warp_sum(row.radial);
-    T* grad_z = args.grad_z + i * shape.dim;
-    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize) grad_z[d] = store<T>(row(d));
-  }
-}
-
 template <typename A>
 unsigned num_tiles(PanelShape shape) {
   return static_cast<unsigned>((shape.num_rows + kTile<A> - 1) / kTile<A>);
 }
 
+}  // namespace
+
 template <typename A>
-void launch_mean(const double* row_loss, const Contrast& contrast, A* loss, cudaStream_t stream) {
-  launch("nt_xent_mean_kernel", nt_xent_mean_kernel<A>, 1, kMeanThreads, stream, row_loss,
-         contrast.rows.num_rows, contrast.columns.num_rows, loss);
+void nt_xent_negatives_forward_cuda(const NtXentForward<A>& args, cudaStream_t stream) {
+  const dim3 threads(kSide, kSide);
+  const unsigned blocks = num_tiles<A>(args.contrast.rows);
+  if (has_constant_shift(args.temperature))
+    launch("nt_xent_forward_kernel", nt_xent_forward_kernel<true, A>, blocks, threads, stream,
+           args);
+  else
+    launch("nt_xent_forward_kernel", nt_xent_forward_kernel<false, A>, blocks, threads, stream,
+           args);
 }
 
 template <typename A>
-void launch_negatives(const NtXentBackward<A>& args, const NtXentOperands& operands,
-                      cudaStream_t stream) {
-  if constexpr (sizeof(A) == sizeof(float))
-    if (operands.precision != Precision::kFfma)
-      return nt_xent_mma_backward_cuda(args, operands, stream);
+void nt_xent_negatives_backward_cuda(const NtXentBackward<A>& args, cudaStream_t stream) {
   const dim3 threads(kSide, kSide);
   const dim3 blocks(num_tiles<A>(args.contrast.rows),
                     static_cast<unsigned>((args.contrast.rows.width() + kSlab - 1) / kSlab));
@@ -301,75 +229,9 @@ void launch_negatives(const NtXentBackward<A>& args, const NtXentOperands& opera
            args);
 }
 
-}  // namespace
-
-template <typename T>
-void nt_xent_pack_cuda(const NtXentPack<T>& args, cudaStream_t stream) {
-  launch("nt_xent_pack_kernel", nt_xent_pack_kernel<T>,
-         grid_size(args.shape.num_rows, kWarpsPerBlock), dim3(kWarpSize, kWarpsPerBlock), stream,
-         args);
-}
-
-template <typename A>
-void nt_xent_forward_cuda(const NtXentForward<A>& args, const NtXentOperands& operands, A* loss,
-                          cudaStream_t stream) {
-  const dim3 threads(kSide, kSide);
-  const unsigned blocks = num_tiles<A>(args.contrast.rows);
-  if constexpr (sizeof(A) == sizeof(float))
-    if (operands.precision != Precision::kFfma) {
-      nt_xent_mma_forward_cuda(args, operands, stream);
-      return launch_mean(args.row_loss, args.contrast, loss, stream);
-    }
-  if (has_constant_shift(args.temperature))
-    launch("nt_xent_forward_kernel", nt_xent_forward_kernel<true, A>, blocks, threads, stream,
-           args);
-  else
-    launch("nt_xent_forward_kernel", nt_xent_forward_kernel<false, A>, blocks, threads, stream,
-           args);
-  launch_mean(args.row_loss, args.contrast, loss, stream);
-}
-
-template <typename A>
-void nt_xent_given_loss_cuda(const NtXentBackward<A>& args, double* row_loss, A* loss,
-                             cudaStream_t stream) {
-  launch("nt_xent_given_loss_kernel", nt_xent_given_loss_kernel<A>,
-         grid_size(args.contrast.rows.num_rows, kThreads), kThreads, stream, args, row_loss);
-  launch_mean(row_loss, args.contrast, loss, stream);
-}
-
-template <typename A>
-void nt_xent_backward_cuda(const NtXentBackward<A>& args, const NtXentOperands& operands,
-                           cudaStream_t stream) {
-  launch("nt_xent_weights_kernel", nt_xent_weights_kernel<A>,
-         grid_size(OperandShape::padded(args.contrast.columns.num_rows), kThreads), kThreads,
-         stream, args);
-  launch_negatives(args, operands, stream);
-  launch("nt_xent_positives_kernel", nt_xent_positives_kernel<A>,
-         grid_size(args.contrast.rows.num_rows, kThreads), kThreads, stream, args);
-}
-
-template <typename T>
-void nt_xent_unpack_cuda(const NtXentUnpack<T>& args, cudaStream_t stream) {
-  launch("nt_xent_unpack_kernel", nt_xent_unpack_kernel<T>,
-         grid_size(args.shape.num_rows, kWarpsPerBlock), dim3(kWarpSize, kWarpsPerBlock), stream,
-         args);
-}
-
-#define PYHANDPOSE_INSTANTIATE(T)                                         \
-  template void nt_xent_pack_cuda<T>(const NtXentPack<T>&, cudaStream_t); \
-  template void nt_xent_unpack_cuda<T>(const NtXentUnpack<T>&, cudaStream_t);
-PYHANDPOSE_INSTANTIATE(double)
-PYHANDPOSE_INSTANTIATE(float)
-PYHANDPOSE_INSTANTIATE(Half)
-PYHANDPOSE_INSTANTIATE(BFloat16)
-#undef PYHANDPOSE_INSTANTIATE
-
-#define PYHANDPOSE_INSTANTIATE(A)                                                                \
-  template void nt_xent_forward_cuda<A>(const NtXentForward<A>&, const NtXentOperands&, A*,      \
-                                        cudaStream_t);                                           \
-  template void nt_xent_given_loss_cuda<A>(const NtXentBackward<A>&, double*, A*, cudaStream_t); \
-  template void nt_xent_backward_cuda<A>(const NtXentBackward<A>&, const NtXentOperands&,        \
-                                         cudaStream_t);
+#define PYHANDPOSE_INSTANTIATE(A)                                                         \
+  template void nt_xent_negatives_forward_cuda<A>(const NtXentForward<A>&, cudaStream_t); \
+  template void nt_xent_negatives_backward_cuda<A>(const NtXentBackward<A>&, cudaStream_t);
 PYHANDPOSE_INSTANTIATE(float)
 PYHANDPOSE_INSTANTIATE(double)
 #undef PYHANDPOSE_INSTANTIATE

@@ -56,15 +56,17 @@ PYHANDPOSE_HD double inverse_norm(double sum_squares) {
   return is_finite(norm) ? 1.0 / norm : quiet_nan<double>();
 }
 
-// <u_i, u_p>, the same whichever of the two asks.
-template <typename A>
-PYHANDPOSE_HD double positive_cosine(const A* rows, const A* columns, const Contrast& contrast,
-                                     int64_t row) {
+// <u_i, u_p>, the same whichever of the two asks; or its share of every `step`-th element. `args`
+// are those of either direction.
+template <typename Args>
+PYHANDPOSE_HD double positive_cosine(const Args& args, int64_t row, int64_t first = 0,
+                                     int64_t step = 1) {
+  const Contrast& contrast = args.contrast;
   if (!contrast.has_columns(row)) return quiet_nan<double>();
-  const A* unit = rows + contrast.rows.index(row, 0);
-  const A* positive = columns + contrast.columns.index(contrast.positive(row), 0);
+  const auto* unit = args.rows + contrast.rows.index(row, 0);
+  const auto* positive = args.columns + contrast.columns.index(contrast.positive(row), 0);
   double cosine = 0.0;
-  for (int64_t d = 0; d < contrast.rows.dim; ++d)
+  for (int64_t d = first; d < contrast.rows.dim; d += step)
     cosine += static_cast<double>(unit[d * PanelShape::kRows]) *
               static_cast<double>(positive[d * PanelShape::kRows]);
   return cosine;
@@ -102,39 +104,44 @@ PYHANDPOSE_HD A own_weight(const A* weights, const Contrast& contrast, int64_t r
 
 // c_i
 template <typename A>
-PYHANDPOSE_HD A positive_weight(const NtXentBackward<A>& args, int64_t row) {
+PYHANDPOSE_HD A positive_weight(const NtXentBackward<A>& args, int64_t row, double cosine) {
   const Contrast& contrast = args.contrast;
   if (!contrast.has_columns(row)) return quiet_nan<A>();
-  const double score = positive_cosine(args.rows, args.columns, contrast, row) / args.temperature;
+  const double score = cosine / args.temperature;
   return static_cast<A>(exponential_minus_one(score - args.log_sums[contrast.itself(row)]) +
                         exponential_minus_one(score - args.log_sums[contrast.positive(row)]));
 }
 
-// grad_i += c_i u_p. After the negatives: they sum to much less than the positive's share, and
-// would be rounded to it.
+// grad_i = sum over the splits + c_i u_p, or every `step`-th element of it. The positive after the
+// negatives: they sum to much less than its share, and would be rounded to it.
 template <typename A>
-PYHANDPOSE_HD void add_positive(const NtXentBackward<A>& args, int64_t row) {
+PYHANDPOSE_HD void add_positive(const NtXentBackward<A>& args, int64_t row, double cosine,
+                                int64_t first = 0, int64_t step = 1) {
   const Contrast& contrast = args.contrast;
-  const A weight = positive_weight(args, row);
+  const A weight = positive_weight(args, row, cosine);
   const int64_t p = contrast.has_columns(row) ? contrast.positive(row) : 0;
-  const A* positive = args.columns + contrast.columns.index(p, 0);
-  A* grad = args.grad_panels + contrast.rows.index(row, 0);
-  for (int64_t d = 0; d < contrast.rows.dim; ++d)
-    grad[d * PanelShape::kRows] += weight * positive[d * PanelShape::kRows];
+  const int64_t own = contrast.rows.index(row, 0);
+  const A* __restrict__ positive = args.columns + contrast.columns.index(p, 0);
+  A* __restrict__ grad = args.grad_panels + own;
+  for (int64_t d = first; d < contrast.rows.dim; d += step) {
+    A negatives = grad[d * PanelShape::kRows];
+    for (int split = 1; split < args.num_splits; ++split)
+      negatives += args.grad_of_split(split)[own + d * PanelShape::kRows];
+    grad[d * PanelShape::kRows] = negatives + weight * positive[d * PanelShape::kRows];
+  }
 }
 
 // A row's loss from the log-sums of all columns.
 template <typename A>
-PYHANDPOSE_HD double given_row_loss(const NtXentBackward<A>& args, int64_t row) {
+PYHANDPOSE_HD double given_row_loss(const NtXentBackward<A>& args, int64_t row, double cosine) {
   if (!args.contrast.has_columns(row)) return quiet_nan<double>();
-  return row_loss(args.log_sums[args.contrast.itself(row)],
-                  positive_cosine(args.rows, args.columns, args.contrast, row), args.temperature);
+  return row_loss(args.log_sums[args.contrast.itself(row)], cosine, args.temperature);
 }
 
 // l_i and the row's loss, from log2 of the sum over its negatives.
 template <typename A>
-PYHANDPOSE_HD void finish_row(const NtXentForward<A>& args, int64_t row, double log2_negatives) {
-  const double cosine = positive_cosine(args.rows, args.columns, args.contrast, row);
+PYHANDPOSE_HD void finish_row(const NtXentForward<A>& args, int64_t row, double log2_negatives,
+                              double cosine) {
   args.log_sums[row] = row_log_sum(log2_negatives, cosine, args.temperature);
   args.row_loss[row] = row_loss(args.log_sums[row], cosine, args.temperature);
 }

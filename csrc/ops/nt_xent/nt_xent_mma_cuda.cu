@@ -1,14 +1,16 @@
 // CUDA kernels of nt_xent on tensor cores.
 //
-// Parallelisation: a block of eight warps owns 128 rows and visits all tiles of 64 columns in
-// order, so every sum has one owner and one order: no atomics, the same bits every time. A warp
-// holds its 16 rows' 16 x 64 scores in registers; in the backward pass they become weights there,
-// which are at once the first operand of the product with the columns, and kSlab elements of its
-// rows' gradient stay in registers too. Wider rows take more blocks (grid y). Memory: operands are
+// Parallelisation: a block of eight warps owns 128 rows and visits tiles of 64 columns in order,
+// all of them or one of several parts (grid z) that are merged in order, so every sum has one owner
+// and one order: no atomics, the same bits every time. A warp holds its 16 rows' 16 x 64 scores in
+// registers; in the backward pass they become weights there, which are at once the first operand of
+// the product with the columns, and kSlab elements of its rows' gradient stay in registers too.
+// Wider rows take more blocks (grid y). Memory: operands are
 // prepared once, row-major, rounded (bfloat16, its high and low part, or tf32). A block's rows stay
 // in shared memory while tiles of columns pass through it, 64 KB a block in bfloat16 and D = 128,
 // 128 KB in the others; rows that do not fit pass through it in chunks (nt_xent_mma_feed.cuh).
-// Positives are not in the tiles: finish_row and add_positive take them from the unrounded panels.
+// Positives are not in the tiles: the kernels that visit each row once (nt_xent_rowwise_cuda.cu)
+// take them from the unrounded panels, and merge the parts.
 #include <type_traits>
 
 #include "../../common/launch.cuh"
@@ -44,10 +46,6 @@ __device__ __forceinline__ void to_exponents(float (&x)[kColumnGroups][4],
     }
 }
 
-__device__ __forceinline__ int num_column_tiles(const Contrast& contrast) {
-  return static_cast<int>((contrast.columns.num_rows + kMmaTileColumns - 1) / kMmaTileColumns);
-}
-
 // The lane's rows: two of the warp's sixteen.
 __device__ __forceinline__ int64_t row_of_lane(int r) {
   return static_cast<int64_t>(blockIdx.x) * kMmaTileRows + threadIdx.y * 16 +
@@ -70,10 +68,12 @@ __global__ void __launch_bounds__(kWarpSize* kMmaWarps)
     sums[r] = StreamedSum<kConstantShift, float>(scores);
     left_out[r] = LeftOut(contrast, row_of_lane(r));
   }
-  const int num_tiles = num_column_tiles(contrast);
-  Feed feed(operands, {first_row_of_block(), 0, num_tiles});
+  const ColumnSplits splits = nt_xent_mma_forward_splits(contrast);
+  const int end = splits.end(blockIdx.z);
+  int tile = splits.begin(blockIdx.z);
+  Feed feed(operands, {first_row_of_block(), tile, end});
 
-  for (int tile = 0; tile < num_tiles; ++tile) {
+  for (; tile < end; ++tile) {
     float x[kColumnGroups][4] = {};
     feed.start_tile();
 #pragma unroll Feed::kUnrolledChunks
@@ -107,7 +107,45 @@ __global__ void __launch_bounds__(kWarpSize* kMmaWarps)
     sums[r].merge(shuffle_xor(sums[r], 2));
     const int64_t row = row_of_lane(r);
     if (threadIdx.x % 4 == 0 && row < contrast.rows.num_rows)
-      finish_row(args, row, logarithm_to_two(sums[r].sum) + sums[r].shift);
+      args.sums[blockIdx.z * contrast.rows.num_rows + row] =
+          logarithm_to_two(sums[r].sum) + sums[r].shift;
+  }
+}
+
+// Exponents of the warp's scores to G, by the lane's rows' own weights and the columns'.
+template <bool kConstantShift, typename Feed>
+__device__ __forceinline__ void to_weights(float (&g)[kColumnGroups][4], const float (&own)[2],
+                                           const Feed& feed) {
+#pragma unroll
+  for (int group = 0; group < kColumnGroups; ++group) {
+    const float2 pair = feed.weights(group * 8 + product_column(threadIdx.x, 0));
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      float& x = g[group][e];
+      const float weight = e % 2 == 0 ? pair.x : pair.y;
+      x = kConstantShift ? exp2_fast(x) * (own[e / 2] + weight)
+                         : exp2_fast(x + own[e / 2]) + exp2_fast(x + weight);
+    }
+  }
+}
+
+// The warp's 16 rows of a slab to panels, whose padding in width is written too.
+__device__ __forceinline__ void put_gradient(float* panels, PanelShape shape, bool add,
+                                             const float (&grad)[kSlab / 8][4]) {
+  const int64_t slab = static_cast<int64_t>(blockIdx.y) * kSlab;
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const int64_t row = row_of_lane(r);
+    if (row >= shape.num_rows) continue;
+    float* __restrict__ to = panels + shape.index(row, slab + product_column(threadIdx.x, 0));
+#pragma unroll
+    for (int group = 0; group < kSlab / 8; ++group)
+      if (slab + group * 8 < shape.width())
+#pragma unroll
+        for (int c = 0; c < 2; ++c) {
+          float& element = to[(group * 8 + c) * PanelShape::kRows];
+          element = grad[group][2 * r + c] + (add ? element : 0.0f);
+        }
   }
 }
 
@@ -129,49 +167,33 @@ __global__ void __launch_bounds__(kWarpSize* kMmaWarps)
     own[r] = row < contrast.rows.num_rows ? own_weight(args.weights, contrast, row) : 0.0f;
     left_out[r] = LeftOut(contrast, row);
   }
-  const int num_tiles = num_column_tiles(contrast);
+  const ColumnSplits splits = nt_xent_mma_backward_splits(contrast);
+  const int begin = splits.begin(blockIdx.z), end = splits.end(blockIdx.z);
   Feed feed(operands,
-            {first_row_of_block(), 0, num_tiles, args.weights, first_slab_chunk, slab_chunks});
-  float grad[kSlab / 8][4] = {};
+            {first_row_of_block(), begin, end, args.weights, first_slab_chunk, slab_chunks});
 
-  for (int tile = 0; tile < num_tiles; ++tile) {
-    float g[kColumnGroups][4] = {};
-    feed.start_tile();
+  for (int chain = begin; chain < end; chain += args.tiles_per_chain) {
+    const int chain_end = end - chain < args.tiles_per_chain ? end : chain + args.tiles_per_chain;
+    float grad[kSlab / 8][4] = {};
+    for (int tile = chain; tile < chain_end; ++tile) {
+      float g[kColumnGroups][4] = {};
+      feed.start_tile();
 #pragma unroll Feed::kUnrolledChunks
-    for (int chunk = 0; chunk < feed.num_chunks(); ++chunk)
-      add_cosines<P>(g, feed.score_chunk(chunk));
-    to_exponents<P>(g, scores, left_out, tile);
+      for (int chunk = 0; chunk < feed.num_chunks(); ++chunk)
+        add_cosines<P>(g, feed.score_chunk(chunk));
+      to_exponents<P>(g, scores, left_out, tile);
+      to_weights<kConstantShift>(g, own, feed);
+      Fragment weights[kMmaTileColumns / kProductDepth<P>][kParts<P>];
 #pragma unroll
-    for (int group = 0; group < kColumnGroups; ++group) {
-      const float2 pair = feed.weights(group * 8 + product_column(threadIdx.x, 0));
+      for (int k = 0; k < kMmaTileColumns / kProductDepth<P>; ++k)
+        weights_operand<P>(weights[k], g, k * kProductDepth<P> / 8);
 #pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        float& x = g[group][e];
-        const float weight = e % 2 == 0 ? pair.x : pair.y;
-        x = kConstantShift ? exp2_fast(x) * (own[e / 2] + weight)
-                           : exp2_fast(x + own[e / 2]) + exp2_fast(x + weight);
-      }
+      for (int chunk = 0; chunk < kSlabChunks<P>; ++chunk)
+        if (chunk < slab_chunks)
+          add_gradient<P>(grad, chunk * kChunkGroups, weights, feed.slab_chunk(chunk));
     }
-    Fragment weights[kMmaTileColumns / kProductDepth<P>][kParts<P>];
-#pragma unroll
-    for (int k = 0; k < kMmaTileColumns / kProductDepth<P>; ++k)
-      weights_operand<P>(weights[k], g, k * kProductDepth<P> / 8);
-#pragma unroll
-    for (int chunk = 0; chunk < kSlabChunks<P>; ++chunk)
-      if (chunk < slab_chunks)
-        add_gradient<P>(grad, chunk * kChunkGroups, weights, feed.slab_chunk(chunk));
+    put_gradient(args.grad_of_split(blockIdx.z), contrast.rows, chain > begin, grad);
   }
-
-#pragma unroll
-  for (int group = 0; group < kSlab / 8; ++group)
-#pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      const int64_t row = row_of_lane(e / 2);
-      const int64_t d =
-          static_cast<int64_t>(blockIdx.y) * kSlab + group * 8 + product_column(threadIdx.x, e);
-      if (row < contrast.rows.num_rows && d < contrast.rows.dim)
-        args.grad_panels[contrast.rows.index(row, d)] = grad[group][e];
-    }
 }
 
 // A thread rounds one segment of one row.
@@ -259,11 +281,12 @@ void nt_xent_prepare_cuda(const float* panels, PanelShape shape, const NtXentOpe
 void nt_xent_mma_forward_cuda(const NtXentForward<float>& args, const NtXentOperands& operands,
                               cudaStream_t stream) {
   const dim3 threads(kWarpSize, kMmaWarps);
+  const dim3 blocks(num_row_tiles(args.contrast), 1, static_cast<unsigned>(args.num_splits));
   dispatch_kernel(operands, args.temperature, [&](auto type, auto shift) {
     using Feed = typename decltype(type)::type;
     launch_with_shared("nt_xent_mma_forward_kernel", nt_xent_mma_forward_kernel<Feed, shift()>,
-                       num_row_tiles(args.contrast), threads,
-                       Feed::shared_bytes(operands.rows.shape), stream, args, operands);
+                       blocks, threads, Feed::shared_bytes(operands.rows.shape), stream, args,
+                       operands);
   });
 }
 
@@ -271,7 +294,8 @@ void nt_xent_mma_backward_cuda(const NtXentBackward<float>& args, const NtXentOp
                                cudaStream_t stream) {
   const dim3 threads(kWarpSize, kMmaWarps);
   const dim3 blocks(num_row_tiles(args.contrast),
-                    static_cast<unsigned>((args.contrast.rows.dim + kSlab - 1) / kSlab));
+                    static_cast<unsigned>((args.contrast.rows.dim + kSlab - 1) / kSlab),
+                    static_cast<unsigned>(args.num_splits));
   dispatch_kernel(operands, args.temperature, [&](auto type, auto shift) {
     using Feed = typename decltype(type)::type;
     launch_with_shared("nt_xent_mma_backward_kernel", nt_xent_mma_backward_kernel<Feed, shift()>,

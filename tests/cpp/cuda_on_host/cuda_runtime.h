@@ -4,8 +4,8 @@
 //
 // What a warp's instructions do is written here a second time, from the PTX manual's figures
 // (ldmatrix; mma.m16n8k16 and mma.m16n8k8), and independently of csrc/common/mma_tile.h. Products
-// are rounded to float once they are summed up. Copies to shared memory happen when they are waited
-// for.
+// are summed up exactly and cut to float, towards zero as tensor cores do. Copies to shared memory
+// happen when they are waited for.
 #pragma once
 
 #include <ucontext.h>

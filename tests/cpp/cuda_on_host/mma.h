@@ -54,6 +54,11 @@ inline float bf16(uint32_t word, int half) {
 // What the tensor core sees of a float: ten bits of mantissa.
 inline float tf32(uint32_t word) { return on_host::from_bits(word & 0xffffe000u); }
 
+inline float cut(double sum) {
+  const float nearest = static_cast<float>(sum);
+  return std::fabs(nearest) > std::fabs(sum) ? std::nextafter(nearest, 0.0f) : nearest;
+}
+
 template <int kDepth>
 void multiply(const Operands* in, Product* out) {
   static double a[16][kDepth], b[kDepth][8];
@@ -75,7 +80,7 @@ void multiply(const Operands* in, Product* out) {
       const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
       double sum = in[lane].c[i];
       for (int k = 0; k < kDepth; ++k) sum += a[row][k] * b[k][column];
-      out[lane].c[i] = static_cast<float>(sum);
+      out[lane].c[i] = cut(sum);
     }
 }
 

@@ -1,0 +1,218 @@
+// CUDA kernels of nt_xent that visit each row once: before, between and after those over all pairs.
+//
+// Parallelisation: packing and unpacking take one warp per row. What needs a row's positive takes a
+// block of 32 x 8 threads per panel: a thread for every eighth element of a row, lanes along rows,
+// whose elements lie side by side. Their shares of a cosine are summed in one order in shared
+// memory.
+#include "../../common/launch.cuh"
+#include "../../common/reduce.cuh"
+#include "nt_xent_math.h"
+
+namespace pyhandpose {
+namespace {
+
+constexpr int kWarpsPerBlock = 8;
+constexpr int kThreads = 256;  // of kernels with one row a thread
+constexpr int kMeanThreads = 1024;
+constexpr int kPanelRows = static_cast<int>(PanelShape::kRows);
+constexpr int kPanelThreads = 8;  // along a row
+
+__device__ __forceinline__ int64_t row_of_panel() {
+  return static_cast<int64_t>(blockIdx.x) * kPanelRows + threadIdx.x;
+}
+
+// <u_i, u_p> of the thread's row; all threads of the block call it once.
+template <typename Args>
+__device__ __forceinline__ double cosine_of_panel(const Args& args) {
+  __shared__ double shares[kPanelThreads][kPanelRows];
+  const int64_t row = row_of_panel();
+  shares[threadIdx.y][threadIdx.x] = row < args.contrast.rows.num_rows
+                                         ? positive_cosine(args, row, threadIdx.y, kPanelThreads)
+                                         : 0.0;
+  __syncthreads();
+  double cosine = 0.0;
+#pragma unroll
+  for (int y = 0; y < kPanelThreads; ++y) cosine += shares[y][threadIdx.x];
+  return cosine;
+}
+
+template <typename A>
+__global__ void __launch_bounds__(kPanelRows* kPanelThreads)
+    nt_xent_log_sums_kernel(const NtXentForward<A> args) {
+  const double cosine = cosine_of_panel(args);
+  const int64_t row = row_of_panel(), num_rows = args.contrast.rows.num_rows;
+  if (threadIdx.y > 0 || row >= num_rows) return;
+  double log2_negatives = args.sums[row];
+  for (int split = 1; split < args.num_splits; ++split)
+    log2_negatives = add_in_log2(log2_negatives, args.sums[split * num_rows + row]);
+  finish_row(args, row, log2_negatives, cosine);
+}
+
+template <typename A>
+__global__ void __launch_bounds__(kPanelRows* kPanelThreads)
+    nt_xent_given_loss_kernel(const NtXentBackward<A> args, double* row_loss) {
+  const double cosine = cosine_of_panel(args);
+  const int64_t row = row_of_panel();
+  if (threadIdx.y == 0 && row < args.contrast.rows.num_rows)
+    row_loss[row] = given_row_loss(args, row, cosine);
+}
+
+template <typename A>
+__global__ void __launch_bounds__(kPanelRows* kPanelThreads)
+    nt_xent_positives_kernel(const NtXentBackward<A> args) {
+  const double cosine = cosine_of_panel(args);
+  const int64_t row = row_of_panel();
+  if (row < args.contrast.rows.num_rows)
+    add_positive(args, row, cosine, threadIdx.y, kPanelThreads);
+}
+
+template <typename A>
+__global__ void nt_xent_weights_kernel(const NtXentBackward<A> args) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+       i < OperandShape::padded(args.contrast.columns.num_rows);
+       i += static_cast<int64_t>(gridDim.x) * blockDim.x)
+    args.weights[i] = i < args.contrast.columns.num_rows
+                          ? row_weight<A>(args.log_sums[i], args.temperature)
+                          : A(0);
+}
+
+template <typename A>
+__global__ void __launch_bounds__(kMeanThreads)
+    nt_xent_mean_kernel(const double* row_loss, int64_t num_rows, int64_t num_columns, A* loss) {
+  __shared__ double partial[kMeanThreads];
+  double sum = 0.0;
+  for (int64_t i = threadIdx.x; i < num_rows; i += kMeanThreads) sum += row_loss[i];
+  partial[threadIdx.x] = sum;
+  for (int half = kMeanThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) partial[threadIdx.x] += partial[threadIdx.x + half];
+  }
+  if (threadIdx.x == 0) *loss = static_cast<A>(partial[0] / static_cast<double>(num_columns));
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kWarpSize* kWarpsPerBlock)
+    nt_xent_pack_kernel(const NtXentPack<T> args) {
+  const PanelShape shape = args.shape;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.y;
+       i < shape.num_rows; i += static_cast<int64_t>(gridDim.x) * kWarpsPerBlock) {
+    const T* z = args.z + i * shape.dim;
+    double sum_squares = 0.0;
+    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize) {
+      const double value = load(z[d]);
+      sum_squares += value * value;
+    }
+    const double gain = inverse_norm(warp_sum(sum_squares));
+    if (threadIdx.x == 0) args.inverse_norm[i] = static_cast<acc_t<T>>(gain);
+    acc_t<T>* unit = args.panels + shape.index(i, 0);
+    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize)
+      unit[d * PanelShape::kRows] = static_cast<acc_t<T>>(load(z[d]) * gain);
+  }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kWarpSize* kWarpsPerBlock)
+    nt_xent_unpack_kernel(const NtXentUnpack<T> args) {
+  const PanelShape shape = args.shape;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.y;
+       i < shape.num_rows; i += static_cast<int64_t>(gridDim.x) * kWarpsPerBlock) {
+    RowGradient<acc_t<T>> row(args.panels, args.grad_panels, shape, i, *args.grad_loss,
+                              args.divisor, args.inverse_norm[i]);
+    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize) row.absorb(d);
+    row.radial = warp_sum(row.radial);
+    T* grad_z = args.grad_z + i * shape.dim;
+    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize) grad_z[d] = store<T>(row(d));
+  }
+}
+
+template <typename Kernel, typename... Args>
+void launch_panels(const char* name, Kernel* kernel, PanelShape shape, cudaStream_t stream,
+                   const Args&... args) {
+  launch(name, kernel, static_cast<unsigned>(shape.num_panels()), dim3(kPanelRows, kPanelThreads),
+         stream, args...);
+}
+
+template <typename A>
+void launch_mean(const double* row_loss, const Contrast& contrast, A* loss, cudaStream_t stream) {
+  launch("nt_xent_mean_kernel", nt_xent_mean_kernel<A>, 1, kMeanThreads, stream, row_loss,
+         contrast.rows.num_rows, contrast.columns.num_rows, loss);
+}
+
+}  // namespace
+
+template <typename T>
+void nt_xent_pack_cuda(const NtXentPack<T>& args, cudaStream_t stream) {
+  launch("nt_xent_pack_kernel", nt_xent_pack_kernel<T>,
+         grid_size(args.shape.num_rows, kWarpsPerBlock), dim3(kWarpSize, kWarpsPerBlock), stream,
+         args);
+}
+
+template <typename A>
+void nt_xent_forward_cuda(const NtXentForward<A>& args, const NtXentOperands& operands, A* loss,
+                          cudaStream_t stream) {
+  if constexpr (sizeof(A) == sizeof(float)) {
+    if (operands.precision != Precision::kFfma)
+      nt_xent_mma_forward_cuda(args, operands, stream);
+    else
+      nt_xent_negatives_forward_cuda(args, stream);
+  } else {
+    nt_xent_negatives_forward_cuda(args, stream);
+  }
+  launch_panels("nt_xent_log_sums_kernel", nt_xent_log_sums_kernel<A>, args.contrast.rows, stream,
+                args);
+  launch_mean(args.row_loss, args.contrast, loss, stream);
+}
+
+template <typename A>
+void nt_xent_given_loss_cuda(const NtXentBackward<A>& args, double* row_loss, A* loss,
+                             cudaStream_t stream) {
+  launch_panels("nt_xent_given_loss_kernel", nt_xent_given_loss_kernel<A>, args.contrast.rows,
+                stream, args, row_loss);
+  launch_mean(row_loss, args.contrast, loss, stream);
+}
+
+template <typename A>
+void nt_xent_backward_cuda(const NtXentBackward<A>& args, const NtXentOperands& operands,
+                           cudaStream_t stream) {
+  const int64_t num_weights = OperandShape::padded(args.contrast.columns.num_rows);
+  launch("nt_xent_weights_kernel", nt_xent_weights_kernel<A>, grid_size(num_weights, kThreads),
+         kThreads, stream, args);
+  if constexpr (sizeof(A) == sizeof(float)) {
+    if (operands.precision != Precision::kFfma)
+      nt_xent_mma_backward_cuda(args, operands, stream);
+    else
+      nt_xent_negatives_backward_cuda(args, stream);
+  } else {
+    nt_xent_negatives_backward_cuda(args, stream);
+  }
+  launch_panels("nt_xent_positives_kernel", nt_xent_positives_kernel<A>, args.contrast.rows, stream,
+                args);
+}
+
+template <typename T>
+void nt_xent_unpack_cuda(const NtXentUnpack<T>& args, cudaStream_t stream) {
+  launch("nt_xent_unpack_kernel", nt_xent_unpack_kernel<T>,
+         grid_size(args.shape.num_rows, kWarpsPerBlock), dim3(kWarpSize, kWarpsPerBlock), stream,
+         args);
+}
+
+#define PYHANDPOSE_INSTANTIATE(T)                                         \
+  template void nt_xent_pack_cuda<T>(const NtXentPack<T>&, cudaStream_t); \
+  template void nt_xent_unpack_cuda<T>(const NtXentUnpack<T>&, cudaStream_t);
+PYHANDPOSE_INSTANTIATE(double)
+PYHANDPOSE_INSTANTIATE(float)
+PYHANDPOSE_INSTANTIATE(Half)
+PYHANDPOSE_INSTANTIATE(BFloat16)
+#undef PYHANDPOSE_INSTANTIATE
+
+#define PYHANDPOSE_INSTANTIATE(A)                                                                \
+  template void nt_xent_forward_cuda<A>(const NtXentForward<A>&, const NtXentOperands&, A*,      \
+                                        cudaStream_t);                                           \
+  template void nt_xent_given_loss_cuda<A>(const NtXentBackward<A>&, double*, A*, cudaStream_t); \
+  template void nt_xent_backward_cuda<A>(const NtXentBackward<A>&, const NtXentOperands&,        \
+                                         cudaStream_t);
+PYHANDPOSE_INSTANTIATE(float)
+PYHANDPOSE_INSTANTIATE(double)
+#undef PYHANDPOSE_INSTANTIATE
+
+}  // namespace pyhandpose
