@@ -24,15 +24,33 @@ inline void check_launch(const char* kernel) {
                              " failed: " + cudaGetErrorString(error));
 }
 
-// kernel<<<blocks, threads, shared_bytes, stream>>>(args...), checked. The kernel finds these bytes
-// of shared memory at dynamic_shared(); beyond 48 KB they have to be asked for, on each device.
+#if defined(__CUDACC__)
+// The shared memory whose size the launch states.
+__device__ __forceinline__ unsigned char* dynamic_shared() {
+  extern __shared__ __align__(128) unsigned char launched_bytes[];
+  return launched_bytes;
+}
+#endif
+
+// What a block may ask for of it on the current device.
+inline int64_t largest_shared_bytes() {
+  int device = 0, bytes = 0;
+  if (cudaGetDevice(&device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) !=
+          cudaSuccess)
+    return 0;
+  return bytes;
+}
+
+// kernel<<<blocks, threads, shared_bytes, stream>>>(args...), checked. More than 48 KB of shared
+// memory have to be asked for, on each device.
 template <typename... Parameters, typename... Arguments>
-void launch_with_shared(const char* name, void (*kernel)(Parameters...), dim3 blocks, dim3 threads,
-                        int shared_bytes, [[maybe_unused]] cudaStream_t stream,
-                        const Arguments&... args) {
-  constexpr int kAlwaysGranted = 48 * 1024;
+void launch(const char* name, void (*kernel)(Parameters...), dim3 blocks, dim3 threads,
+            int64_t shared_bytes, [[maybe_unused]] cudaStream_t stream, const Arguments&... args) {
+  constexpr int64_t kAlwaysGranted = 48 * 1024;
   if (shared_bytes > kAlwaysGranted)
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                         static_cast<int>(shared_bytes));
 #if defined(__CUDACC__)
   kernel<<<blocks, threads, static_cast<size_t>(shared_bytes), stream>>>(args...);
 #else
@@ -40,29 +58,10 @@ void launch_with_shared(const char* name, void (*kernel)(Parameters...), dim3 bl
 #endif
   check_launch(name);
 }
-
-// kernel<<<blocks, threads, 0, stream>>>(args...), checked.
 template <typename... Parameters, typename... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), dim3 blocks, dim3 threads,
             cudaStream_t stream, const Arguments&... args) {
-  launch_with_shared(name, kernel, blocks, threads, 0, stream, args...);
-}
-
-#if defined(__CUDACC__)
-__device__ __forceinline__ unsigned char* dynamic_shared() {
-  extern __shared__ __align__(128) unsigned char pyhandpose_dynamic_shared[];
-  return pyhandpose_dynamic_shared;
-}
-#endif
-
-// What a block may ask for on the current device.
-inline int largest_shared_bytes() {
-  int device = 0, bytes = 0;
-  if (cudaGetDevice(&device) != cudaSuccess ||
-      cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) !=
-          cudaSuccess)
-    return 0;
-  return bytes;
+  launch(name, kernel, blocks, threads, int64_t{0}, stream, args...);
 }
 
 }  // namespace pyhandpose

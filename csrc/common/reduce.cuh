@@ -29,14 +29,19 @@ __device__ __forceinline__ S shuffle_xor(const S& value, int offset) {
   return other;
 }
 
-// value.merge(other) over all lanes, for a commutative merge; an empty struct has nothing to merge.
-template <typename S>
-__device__ __forceinline__ void merge_warp(S& value) {
+// value.merge(other) over groups of so many neighbouring lanes, for a commutative merge; an empty
+// struct has nothing to merge.
+template <int kLanes, typename S>
+__device__ __forceinline__ void merge_lanes(S& value) {
   if constexpr (!__is_empty(S)) {
 #pragma unroll
-    for (int offset = kWarpSize / 2; offset > 0; offset /= 2)
-      value.merge(shuffle_xor(value, offset));
+    for (int offset = kLanes / 2; offset > 0; offset /= 2) value.merge(shuffle_xor(value, offset));
   }
+}
+
+template <typename S>
+__device__ __forceinline__ void merge_warp(S& value) {
+  merge_lanes<kWarpSize>(value);
 }
 
 }  // namespace pyhandpose

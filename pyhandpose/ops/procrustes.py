@@ -1,6 +1,6 @@
 """``procrustes``: the similarity that aligns one set of points with another."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, SupportsIndex
 
@@ -20,7 +20,7 @@ class Similarity(NamedTuple):
     translation: Tensor
     """(...,3) in the target's unit."""
     aligned: Tensor
-    """(...,N,3) in the target's unit: the source moved. Computed when it is first read."""
+    """(...,N,3) in the target's unit: the source moved. On a CPU computed when it is first read."""
     conditioning: Tensor
     """(...), (s2 + d s3) / (s1 + s2 + d s3) of the cross-covariance's singular values, in [0, 2/3].
 
@@ -54,14 +54,14 @@ def procrustes(
             jumps where det M = 0. A flat set (det M zero to rounding) gets det R = +1.
 
     Returns:
-        A `Similarity`, in the inputs' dtype and unit. ``aligned`` is computed when it is first read
-        and costs nothing otherwise; reading it is refused after one of the tensors that it is
-        computed from has been modified in place.
+        A `Similarity`, in the inputs' dtype and unit. On a CPU ``aligned`` is computed when it is
+        first read and costs nothing otherwise; reading it is refused after one of the tensors that
+        it is computed from has been modified in place. A GPU computes it with the rest.
 
     Raises:
         ValueError: a wrong shape or device.
         TypeError: a dtype other than float64 and float32, or one that differs from the source's.
-        RuntimeError: ``aligned`` is read after a modification in place.
+        RuntimeError: ``aligned`` is read after a modification in place (on a CPU).
 
     Values never raise. W = sum w = 0 or N = 0: R = I, k = 1, t = 0, gradient zero. All source
     points equal: R = I, k = 1. All target points equal: R = I, k = 0. Points on a line: the minimal
@@ -76,14 +76,21 @@ def procrustes(
 
     Source: Umeyama (1991), eq. 40-43. Derivation: docs/maths/procrustes.md.
     """
-    fit = torch.ops.pyhandpose.procrustes.default(source, target, weights, scale, allow_reflection)
+    # Where the sets are staged next to the arithmetic, moving them along costs less than asking
+    # for it later: a GPU's launch does all at once.
+    with_aligned = source.device.type != "cpu"
+    *fit, aligned = torch.ops.pyhandpose.procrustes.default(
+        source, target, weights, scale, allow_reflection, with_aligned
+    )
+    if with_aligned:
+        return Similarity(fit[0], fit[1], fit[2], aligned, fit[3])
     if torch.compiler.is_compiling():  # the compiler drops what is not read
         aligned = _aligned(source, target, weights, fit, scale)
         return Similarity(fit[0], fit[1], fit[2], aligned, fit[3])
     return _DeferredSimilarity._of(source, target, weights, fit, scale)
 
 
-_Fit = tuple[Tensor, Tensor, Tensor, Tensor]  # rotation, scale, translation, conditioning
+_Fit = Sequence[Tensor]  # rotation, scale, translation, conditioning
 
 
 def _aligned(
@@ -158,14 +165,20 @@ class _DeferredSimilarity(Similarity):
 
 @torch.library.register_fake("pyhandpose::procrustes")
 def _fake(
-    source: Tensor, target: Tensor, weights: Tensor | None, with_scale: bool, allow_reflection: bool
-) -> _Fit:
+    source: Tensor,
+    target: Tensor,
+    weights: Tensor | None,
+    with_scale: bool,
+    allow_reflection: bool,
+    with_aligned: bool,
+) -> tuple[Tensor, ...]:
     batch = source.shape[:-2]
     return (
         source.new_empty(*batch, 3, 3),
         source.new_empty(batch),
         source.new_empty(*batch, 3),
         source.new_empty(batch),
+        source.new_empty(source.shape if with_aligned else 0),
     )
 
 
@@ -174,29 +187,20 @@ def _fake_aligned(source: Tensor, *others: Any) -> Tensor:
     return torch.empty_like(source, memory_format=torch.contiguous_format)
 
 
-def _fake_gradients(inputs: tuple[Any, ...], needed: list[bool]) -> tuple[Tensor, ...]:
-    source = inputs[0]
+@torch.library.register_fake("pyhandpose::procrustes_backward")
+def _fake_backward(
+    grad_rotation: Any, grad_scale: Any, grad_translation: Any, grad_aligned: Any, *others: Any
+) -> tuple[Tensor, ...]:
+    source, needed = others[0], others[-1]
     return tuple(
         source.new_empty(tensor.shape if wanted and tensor is not None else 0)
-        for tensor, wanted in zip(inputs, needed, strict=True)
+        for tensor, wanted in zip(others[:3], needed, strict=True)
     )
 
 
-@torch.library.register_fake("pyhandpose::procrustes_backward")
-def _fake_backward(
-    grad_rotation: Any, grad_scale: Any, grad_translation: Any, *others: Any
-) -> tuple[Tensor, ...]:
-    return _fake_gradients(others[:3], others[-1])
-
-
-@torch.library.register_fake("pyhandpose::procrustes_aligned_backward")
-def _fake_aligned_backward(grad_aligned: Tensor, *others: Any) -> tuple[Tensor, ...]:
-    return _fake_gradients(others[:3], others[-1])
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: _Fit) -> None:
-    source, target, weights, ctx.with_scale, _ = inputs
-    rotation, scale, _, conditioning = output
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    source, target, weights, ctx.with_scale, _, _ = inputs
+    rotation, scale, _, conditioning, _ = output
     ctx.set_materialize_grads(False)  # an output that nobody used has the gradient None
     ctx.mark_non_differentiable(conditioning)
     ctx.save_for_backward(source, target, weights, rotation, scale, conditioning)
@@ -208,12 +212,13 @@ def _setup_aligned_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) ->
     ctx.save_for_backward(source, target, weights, rotation, scale, conditioning)
 
 
-def _pull_back(ctx: Any, op: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
+def _pull_back(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
     """Gradients for source, target and weights where they are needed, then None."""
     num_inputs = len(ctx.needs_input_grad)
     if all(grad is None for grad in upstream):
         return (None,) * num_inputs
     needed = list(ctx.needs_input_grad[:3])
+    op = torch.ops.pyhandpose.procrustes_backward.default
     grads = op(*upstream, *ctx.saved_tensors, ctx.with_scale, needed)
     wanted = [grad if need else None for grad, need in zip(grads, needed, strict=True)]
     return (*wanted, *(None,) * (num_inputs - 3))
@@ -225,14 +230,16 @@ def _backward(
     grad_scale: Tensor | None,
     grad_translation: Tensor | None,
     _: None,
+    grad_aligned: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
-    op = torch.ops.pyhandpose.procrustes_backward.default
-    return _pull_back(ctx, op, grad_rotation, grad_scale, grad_translation)
+    return _pull_back(ctx, grad_rotation, grad_scale, grad_translation, grad_aligned)
 
 
 def _aligned_backward(ctx: Any, grad_aligned: Tensor | None) -> tuple[Tensor | None, ...]:
-    return _pull_back(ctx, torch.ops.pyhandpose.procrustes_aligned_backward.default, grad_aligned)
+    return _pull_back(ctx, None, None, None, grad_aligned)
 
 
 _extension.register_gradient("procrustes", _backward, _setup_context)
-_extension.register_gradient("procrustes_aligned", _aligned_backward, _setup_aligned_context)
+torch.library.register_autograd(  # through the same backward, whose second derivative is refused
+    "pyhandpose::procrustes_aligned", _aligned_backward, setup_context=_setup_aligned_context
+)

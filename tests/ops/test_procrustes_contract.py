@@ -20,17 +20,34 @@ def gradients(*sets, fields=FIELDS[:4]):
     return [t.grad for t in inputs]
 
 
-def test_aligned_is_computed_when_it_is_read(device):
-    source, target, weights = (t.to(device) for t in point_sets((4,), 21))
+def test_aligned_is_computed_when_it_is_read():
+    source, target, weights = point_sets((4,), 21)
     found = ops.procrustes(source, target, weights)
     assert isinstance(found, ops.Similarity)
     assert found._fields == FIELDS
     with torch.profiler.profile() as profile:
         rotation, scale, _ = found.rotation, found[1], found.conditioning
     assert not [event for event in profile.events() if "pyhandpose" in event.name]
-    assert found.aligned is found.aligned
+    with torch.profiler.profile() as profile:
+        assert found.aligned is found.aligned
+    assert len([event for event in profile.events() if "pyhandpose" in event.name]) == 1
     moved = scale[:, None, None] * source @ rotation.mT + found.translation[:, None]
     torch.testing.assert_close(found.aligned, moved, **EXACT)
+
+
+def test_a_gpu_computes_all_in_one_launch(device):
+    if device == "cpu":
+        pytest.skip("a CPU waits until somebody reads the aligned points")
+    sets = [t.to(device).requires_grad_() for t in point_sets((4,), 21)]
+    found = ops.procrustes(*sets)  # (and loads the kernels)
+    loss = sum(output.square().sum() for output in found[:4])
+    activities = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profile:
+        ops.procrustes(*sets)
+    assert len([event for event in profile.events() if "procrustes" in event.name]) == 1
+    with torch.profiler.profile(activities=activities) as profile:
+        loss.backward()
+    assert len([event for event in profile.events() if "procrustes" in event.name]) == 1
 
 
 def test_a_similarity_is_a_named_tuple(device):
@@ -69,8 +86,8 @@ def test_a_similarity_is_a_tree_of_five_tensors(device):
 
 
 @pytest.mark.parametrize("modified", ["source", "scale"])
-def test_aligned_is_refused_after_a_modification_in_place(device, modified):
-    source, target, _ = (t.to(device) for t in point_sets((4,), 21))
+def test_aligned_is_refused_after_a_modification_in_place(modified):
+    source, target, _ = point_sets((4,), 21)
     found = ops.procrustes(source, target)
     {"source": source, "scale": found.scale}[modified].mul_(1000)
     with pytest.raises(RuntimeError, match=r"pyhandpose\.procrustes: 'aligned' is computed when"):
@@ -147,9 +164,24 @@ def test_runs_on_the_current_stream(device):
 def test_opcheck(device, weighted):
     sets = [t.to(device).requires_grad_() for t in point_sets((3,), 5)]
     sets = sets if weighted else [*sets[:2], None]
-    torch.library.opcheck(torch.ops.pyhandpose.procrustes.default, (*sets, True, False))
-    fit = [t.detach() for t in torch.ops.pyhandpose.procrustes(*sets, True, False)]
-    torch.library.opcheck(torch.ops.pyhandpose.procrustes_aligned.default, (*sets, *fit, True))
+    for with_aligned in (False, True):
+        options = (True, False, with_aligned)
+        torch.library.opcheck(torch.ops.pyhandpose.procrustes.default, (*sets, *options))
+    if device == "cpu":
+        fit = [t.detach() for t in torch.ops.pyhandpose.procrustes(*sets, True, False, False)[:4]]
+        torch.library.opcheck(torch.ops.pyhandpose.procrustes_aligned.default, (*sets, *fit, True))
+
+
+def test_aligned_with_the_fit_equals_aligned_after_it():
+    sets = [t.requires_grad_() for t in point_sets((70,), 21)]
+    together = torch.ops.pyhandpose.procrustes(*sets, True, False, True)
+    deferred = ops.procrustes(*sets)
+    torch.testing.assert_close(together[4], deferred.aligned, rtol=0, atol=0)
+    torch.testing.assert_close(
+        torch.autograd.grad(together[4].square().sum() + together[0].tril().sum(), sets),
+        torch.autograd.grad(deferred.aligned.square().sum() + deferred[0].tril().sum(), sets),
+        **EXACT,
+    )
 
 
 def test_compiles_without_a_graph_break(device):

@@ -284,9 +284,8 @@ void nt_xent_mma_forward_cuda(const NtXentForward<float>& args, const NtXentOper
   const dim3 blocks(num_row_tiles(args.contrast), 1, static_cast<unsigned>(args.num_splits));
   dispatch_kernel(operands, args.temperature, [&](auto type, auto shift) {
     using Feed = typename decltype(type)::type;
-    launch_with_shared("nt_xent_mma_forward_kernel", nt_xent_mma_forward_kernel<Feed, shift()>,
-                       blocks, threads, Feed::shared_bytes(operands.rows.shape), stream, args,
-                       operands);
+    launch("nt_xent_mma_forward_kernel", nt_xent_mma_forward_kernel<Feed, shift()>, blocks, threads,
+           Feed::shared_bytes(operands.rows.shape), stream, args, operands);
   });
 }
 
@@ -298,9 +297,8 @@ void nt_xent_mma_backward_cuda(const NtXentBackward<float>& args, const NtXentOp
                     static_cast<unsigned>(args.num_splits));
   dispatch_kernel(operands, args.temperature, [&](auto type, auto shift) {
     using Feed = typename decltype(type)::type;
-    launch_with_shared("nt_xent_mma_backward_kernel", nt_xent_mma_backward_kernel<Feed, shift()>,
-                       blocks, threads, Feed::shared_bytes(operands.rows.shape), stream, args,
-                       operands);
+    launch("nt_xent_mma_backward_kernel", nt_xent_mma_backward_kernel<Feed, shift()>, blocks,
+           threads, Feed::shared_bytes(operands.rows.shape), stream, args, operands);
   });
 }
 

@@ -69,7 +69,7 @@ struct ResidentFeed {
   static constexpr Precision kPrecision = P;
   static constexpr int kUnrolledChunks = kSlabChunks<P>;
 
-  static __host__ __device__ int shared_bytes(const OperandShape& shape) {
+  static __host__ __device__ int64_t shared_bytes(const OperandShape& shape) {
     return ResidentLayout{static_cast<int>(shape.num_chunks()), kParts<P>}.num_bytes();
   }
 
@@ -135,7 +135,7 @@ struct StreamedFeed {
   static constexpr Precision kPrecision = P;
   static constexpr int kUnrolledChunks = 1;
 
-  static __host__ __device__ int shared_bytes(const OperandShape&) {
+  static __host__ __device__ int64_t shared_bytes(const OperandShape&) {
     return StreamedLayout{kParts<P>}.num_bytes();
   }
 

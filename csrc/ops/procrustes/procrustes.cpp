@@ -21,7 +21,7 @@ constexpr const char* kOp = "pyhandpose.procrustes";
 constexpr int64_t kSamplesPerTask = 64;
 
 using OptionalTensor = std::optional<at::Tensor>;
-using Fit = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
+using Similarity = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
 using Gradients = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
 
 struct Inputs {
@@ -85,6 +85,8 @@ struct CpuRunner {
   void operator()(const ProcrustesForward<T>& args) const {
     at::parallel_for(0, args.sets.num_samples, kSamplesPerTask, [&](int64_t begin, int64_t end) {
       PYHANDPOSE_ISA_CALL(procrustes_forward_cpu(args, begin, end));
+      if (args.aligned != nullptr)
+        PYHANDPOSE_ISA_CALL(procrustes_aligned_cpu(args.fitted(), begin, end));
     });
   }
   template <typename T>
@@ -109,10 +111,6 @@ struct CudaRunner {
     procrustes_forward_cuda(args, scope.stream);
   }
   template <typename T>
-  void operator()(const ProcrustesAligned<T>& args) const {
-    procrustes_aligned_cuda(args, scope.stream);
-  }
-  template <typename T>
   void operator()(const ProcrustesBackward<T>& args) const {
     procrustes_backward_cuda(args, scope.stream);
   }
@@ -121,29 +119,32 @@ struct CudaRunner {
 #endif
 
 template <typename Runner>
-Fit forward(const at::Tensor& source, const at::Tensor& target, const OptionalTensor& weights,
-            bool with_scale, bool allow_reflection) {
+Similarity forward(const at::Tensor& source, const at::Tensor& target,
+                   const OptionalTensor& weights, bool with_scale, bool allow_reflection,
+                   bool with_aligned) {
   const Runner run(source);
   const Inputs in = check_procrustes(source, target, weights);
   at::Tensor rotation = allocate(in, {3, 3}), scale = allocate(in, {});
   at::Tensor translation = allocate(in, {3}), conditioning = allocate(in, {});
+  at::Tensor aligned = with_aligned ? at::empty_like(in.source, at::MemoryFormat::Contiguous)
+                                    : at::empty({0}, in.source.options());
   dispatch_full_precision(source.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
     run(ProcrustesForward<T>{point_sets<T>(in), write_pointer<T>(rotation), write_pointer<T>(scale),
                              write_pointer<T>(translation), write_pointer<T>(conditioning),
-                             with_scale, allow_reflection});
+                             with_aligned ? write_pointer<T>(aligned) : nullptr, with_scale,
+                             allow_reflection});
   });
-  return {rotation, scale, translation, conditioning};
+  return {rotation, scale, translation, conditioning, aligned};
 }
 
-// The aligned points of a fit that `forward` has made; target, weights and conditioning are there
-// for the gradient, which goes through the fit to all inputs.
-template <typename Runner>
-at::Tensor aligned(const at::Tensor& source, const at::Tensor& target,
-                   const OptionalTensor& weights, const at::Tensor& rotation,
-                   const at::Tensor& scale, const at::Tensor& translation, const at::Tensor&,
-                   bool) {
-  const Runner run(source);
+// The aligned points of a fit that `forward` has made without them; target, weights and
+// conditioning are there for the gradient, which goes through the fit to all inputs.
+at::Tensor aligned_cpu(const at::Tensor& source, const at::Tensor& target,
+                       const OptionalTensor& weights, const at::Tensor& rotation,
+                       const at::Tensor& scale, const at::Tensor& translation, const at::Tensor&,
+                       bool) {
+  const CpuRunner run(source);
   const Inputs in = check_procrustes(source, target, weights);
   const at::Tensor R = rotation.contiguous(), k = scale.contiguous(), t = translation.contiguous();
   at::Tensor out = at::empty_like(in.source, at::MemoryFormat::Contiguous);
@@ -156,15 +157,13 @@ at::Tensor aligned(const at::Tensor& source, const at::Tensor& target,
   return out;
 }
 
-struct Upstream {
-  OptionalTensor rotation, scale, translation, aligned;
-};
-
 template <typename Runner>
-Gradients pull_back(const Upstream& upstream, const at::Tensor& source, const at::Tensor& target,
-                    const OptionalTensor& weights, const at::Tensor& rotation,
-                    const at::Tensor& scale, const at::Tensor& conditioning, bool with_scale,
-                    std::array<bool, 3> needed) {
+Gradients backward(const OptionalTensor& grad_rotation, const OptionalTensor& grad_scale,
+                   const OptionalTensor& grad_translation, const OptionalTensor& grad_aligned,
+                   const at::Tensor& source, const at::Tensor& target,
+                   const OptionalTensor& weights, const at::Tensor& rotation,
+                   const at::Tensor& scale, const at::Tensor& conditioning, bool with_scale,
+                   std::array<bool, 3> needed) {
   const Runner run(source);
   const Inputs in = check_procrustes(source, target, weights);
   const at::Tensor R = rotation.contiguous(), k = scale.contiguous();
@@ -185,43 +184,19 @@ Gradients pull_back(const Upstream& upstream, const at::Tensor& source, const at
     const auto wanted_pointer = [&](int i) {
       return needed[i] ? write_pointer<T>(grads[i]) : nullptr;
     };
-    run(ProcrustesBackward<T>{point_sets<T>(in), read_pointer<T>(R), read_pointer<T>(k),
-                              read_pointer<T>(condition),
-                              optional_pointer<T>(upstream.rotation, held[0]),
-                              optional_pointer<T>(upstream.scale, held[1]),
-                              optional_pointer<T>(upstream.translation, held[2]),
-                              optional_pointer<T>(upstream.aligned, held[3]), wanted_pointer(0),
-                              wanted_pointer(1), wanted_pointer(2), with_scale});
+    run(ProcrustesBackward<T>{
+        point_sets<T>(in), read_pointer<T>(R), read_pointer<T>(k), read_pointer<T>(condition),
+        optional_pointer<T>(grad_rotation, held[0]), optional_pointer<T>(grad_scale, held[1]),
+        optional_pointer<T>(grad_translation, held[2]), optional_pointer<T>(grad_aligned, held[3]),
+        wanted_pointer(0), wanted_pointer(1), wanted_pointer(2), with_scale});
   });
   return {grads[0], grads[1], grads[2]};
 }
 
 template <typename Runner>
-Gradients backward(const OptionalTensor& grad_rotation, const OptionalTensor& grad_scale,
-                   const OptionalTensor& grad_translation, const at::Tensor& source,
-                   const at::Tensor& target, const OptionalTensor& weights,
-                   const at::Tensor& rotation, const at::Tensor& scale,
-                   const at::Tensor& conditioning, bool with_scale, std::array<bool, 3> needed) {
-  return pull_back<Runner>({grad_rotation, grad_scale, grad_translation, {}}, source, target,
-                           weights, rotation, scale, conditioning, with_scale, needed);
-}
-
-template <typename Runner>
-Gradients aligned_backward(const at::Tensor& grad_aligned, const at::Tensor& source,
-                           const at::Tensor& target, const OptionalTensor& weights,
-                           const at::Tensor& rotation, const at::Tensor& scale,
-                           const at::Tensor& conditioning, bool with_scale,
-                           std::array<bool, 3> needed) {
-  return pull_back<Runner>({{}, {}, {}, grad_aligned}, source, target, weights, rotation, scale,
-                           conditioning, with_scale, needed);
-}
-
-template <typename Runner>
 void register_kernels(torch::Library& m) {
   m.impl("procrustes", &forward<Runner>);
-  m.impl("procrustes_aligned", &aligned<Runner>);
   m.impl("procrustes_backward", &backward<Runner>);
-  m.impl("procrustes_aligned_backward", &aligned_backward<Runner>);
 }
 
 }  // namespace
@@ -229,8 +204,8 @@ void register_kernels(torch::Library& m) {
 TORCH_LIBRARY_FRAGMENT(pyhandpose, m) {
   m.def(
       "procrustes(Tensor source, Tensor target, Tensor? weights, bool with_scale, "
-      "bool allow_reflection) -> (Tensor rotation, Tensor scale, Tensor translation, "
-      "Tensor conditioning)",
+      "bool allow_reflection, bool with_aligned) -> (Tensor rotation, Tensor scale, "
+      "Tensor translation, Tensor conditioning, Tensor aligned)",
       {at::Tag::pt2_compliant_tag});
   m.def(
       "procrustes_aligned(Tensor source, Tensor target, Tensor? weights, Tensor rotation, "
@@ -238,17 +213,16 @@ TORCH_LIBRARY_FRAGMENT(pyhandpose, m) {
       {at::Tag::pt2_compliant_tag});
   m.def(
       "procrustes_backward(Tensor? grad_rotation, Tensor? grad_scale, Tensor? grad_translation, "
-      "Tensor source, Tensor target, Tensor? weights, Tensor rotation, Tensor scale, "
-      "Tensor conditioning, bool with_scale, bool[3] needed) -> (Tensor, Tensor, Tensor)",
-      {at::Tag::pt2_compliant_tag});
-  m.def(
-      "procrustes_aligned_backward(Tensor grad_aligned, Tensor source, Tensor target, "
-      "Tensor? weights, Tensor rotation, Tensor scale, Tensor conditioning, bool with_scale, "
-      "bool[3] needed) -> (Tensor, Tensor, Tensor)",
+      "Tensor? grad_aligned, Tensor source, Tensor target, Tensor? weights, Tensor rotation, "
+      "Tensor scale, Tensor conditioning, bool with_scale, bool[3] needed) -> "
+      "(Tensor, Tensor, Tensor)",
       {at::Tag::pt2_compliant_tag});
 }
 
-TORCH_LIBRARY_IMPL(pyhandpose, CPU, m) { register_kernels<CpuRunner>(m); }
+TORCH_LIBRARY_IMPL(pyhandpose, CPU, m) {
+  register_kernels<CpuRunner>(m);
+  m.impl("procrustes_aligned", &aligned_cpu);
+}
 
 #if defined(PYHANDPOSE_WITH_CUDA)
 TORCH_LIBRARY_IMPL(pyhandpose, CUDA, m) { register_kernels<CudaRunner>(m); }

@@ -26,18 +26,7 @@ struct PointSets {
   int64_t num_points;   // N
 };
 
-template <typename T>
-struct ProcrustesForward {
-  PointSets<T> sets;
-  T* rotation;      // (B,3,3)
-  T* scale;         // (B)
-  T* translation;   // (B,3)
-  T* conditioning;  // (B)
-  bool with_scale;  // false: the scale is 1
-  bool allow_reflection;
-};
-
-// aligned = scale rotation source + translation
+// aligned = scale rotation source + translation; on CUDA the forward's launch does it.
 template <typename T>
 struct ProcrustesAligned {
   const T* source;       // (B,N,3)
@@ -47,6 +36,22 @@ struct ProcrustesAligned {
   T* aligned;            // (B,N,3)
   int64_t num_samples;   // B
   int64_t num_points;    // N
+};
+
+template <typename T>
+struct ProcrustesForward {
+  PointSets<T> sets;
+  T* rotation;      // (B,3,3)
+  T* scale;         // (B)
+  T* translation;   // (B,3)
+  T* conditioning;  // (B)
+  T* aligned;       // (B,N,3) or null
+  bool with_scale;  // false: the scale is 1
+  bool allow_reflection;
+
+  ProcrustesAligned<T> fitted() const {
+    return {sets.source, rotation, scale, translation, aligned, sets.num_samples, sets.num_points};
+  }
 };
 
 // An upstream gradient that is null counts as zero; a gradient that is null is not wanted.
@@ -78,8 +83,6 @@ PYHANDPOSE_FOR_EACH_ISA(
 #if defined(PYHANDPOSE_WITH_CUDA)
 template <typename T>
 void procrustes_forward_cuda(const ProcrustesForward<T>& args, CUstream_st* stream);
-template <typename T>
-void procrustes_aligned_cuda(const ProcrustesAligned<T>& args, CUstream_st* stream);
 template <typename T>
 void procrustes_backward_cuda(const ProcrustesBackward<T>& args, CUstream_st* stream);
 #endif

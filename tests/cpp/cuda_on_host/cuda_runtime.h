@@ -5,12 +5,12 @@
 // What a warp's instructions do is written here a second time, from the PTX manual's figures
 // (ldmatrix; mma.m16n8k16 and mma.m16n8k8), and independently of csrc/common/mma_tile.h. Products
 // are summed up exactly and cut to float, towards zero as tensor cores do. Copies to shared memory
-// happen when they are waited for.
+// happen when they are waited for. Dynamic shared memory starts as NaN; more of it than was
+// granted, or a write beyond its end, ends the program.
 #pragma once
 
 #include <ucontext.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -69,11 +69,11 @@ namespace on_host {
 
 constexpr int kWarp = 32;
 constexpr size_t kStackBytes = 256 * 1024;
-constexpr size_t kSharedAlignment = 128;
 
 struct Copy {
   void* to;
   const void* from;
+  size_t bytes;
 };
 
 struct Fibre {
@@ -96,14 +96,38 @@ struct Warp {
 struct Block {
   std::vector<Fibre> fibres;
   std::vector<Warp> warps;
+  unsigned char* shared = nullptr;
   Barrier barrier;
   ucontext_t scheduler;
   std::function<void()> kernel;
-  std::vector<unsigned char> shared;
   int current = 0;
   bool progress = false;
 };
 inline Block* block = nullptr;
+
+// As many bytes as a launch states, with a guard behind them.
+class DynamicShared {
+ public:
+  explicit DynamicShared(size_t bytes) : bytes_(bytes), memory_(bytes + 2 * kGuard) {}
+
+  unsigned char* begin() {
+    const size_t address = reinterpret_cast<uintptr_t>(memory_.data());
+    return memory_.data() + (kGuard - address % kGuard) % kGuard;
+  }
+  void forget() { std::memset(begin(), 0xff, bytes_ + kGuard / 2); }
+  void check() {
+    for (size_t i = bytes_; i < bytes_ + kGuard / 2; ++i)
+      if (begin()[i] != 0xff) {
+        std::fprintf(stderr, "a write beyond the %zu bytes of shared memory\n", bytes_);
+        std::abort();
+      }
+  }
+
+ private:
+  static constexpr size_t kGuard = 128;
+  size_t bytes_;
+  std::vector<unsigned char> memory_;
+};
 
 inline void enter() {
   block->kernel();
@@ -127,9 +151,22 @@ void wait(Barrier& barrier, int count, Last last) {
     swapcontext(&block->fibres[block->current].context, &block->scheduler);
 }
 
+inline void copy_later(void* to, const void* from, size_t bytes) {
+  if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % bytes != 0) {
+    std::fprintf(stderr, "a copy of %zu bytes is not aligned to them\n", bytes);
+    std::abort();
+  }
+  block->fibres[block->current].copies.push_back({to, from, bytes});
+}
+
+inline void copy_now() {
+  auto& copies = block->fibres[block->current].copies;
+  for (const Copy& copy : copies) std::memcpy(copy.to, copy.from, copy.bytes);
+  copies.clear();
+}
+
 inline void run_block() {
   const int count = static_cast<int>(block->fibres.size());
-  std::fill(block->shared.begin(), block->shared.end(), 0xff);  // NaN, until it is written
   for (Fibre& fibre : block->fibres) {
     fibre.finished = false;
     getcontext(&fibre.context);
@@ -162,15 +199,17 @@ inline void run_block() {
 }
 
 template <typename... Parameters, typename... Arguments>
-void run(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, int shared_bytes,
+void run(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, int64_t shared_bytes,
          const Arguments&... args) {
   const auto granted = granted_shared_bytes.find(reinterpret_cast<const void*>(kernel));
   if (shared_bytes > (granted == granted_shared_bytes.end() ? 48 * 1024 : granted->second)) {
-    std::fprintf(stderr, "a block's %d bytes of shared memory were not granted\n", shared_bytes);
+    std::fprintf(stderr, "%lld bytes of shared memory were not granted\n",
+                 static_cast<long long>(shared_bytes));
     std::abort();
   }
   Block memory;
-  memory.shared.resize(static_cast<size_t>(shared_bytes) + kSharedAlignment);
+  DynamicShared shared(static_cast<size_t>(shared_bytes));
+  memory.shared = shared.begin();
   const unsigned count = threads.x * threads.y * threads.z;
   memory.fibres = std::vector<Fibre>(count);
   memory.warps = std::vector<Warp>((count + kWarp - 1) / kWarp);
@@ -182,7 +221,9 @@ void run(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, int shared_by
     for (unsigned y = 0; y < blocks.y; ++y)
       for (unsigned x = 0; x < blocks.x; ++x) {
         blockIdx = dim3(x, y, z);
+        shared.forget();
         run_block();
+        shared.check();
       }
   block = nullptr;
 }
@@ -218,6 +259,11 @@ inline void __syncthreads() {
   on_host::wait(on_host::block->barrier, static_cast<int>(on_host::block->fibres.size()), [] {});
 }
 
+inline void __syncwarp() {
+  on_host::wait(on_host::block->warps[on_host::block->current / on_host::kWarp].barrier,
+                on_host::kWarp, [] {});
+}
+
 template <typename T>
 T __shfl_xor_sync(unsigned, T value, int mask) {
   return on_host::together<T>(value, [mask](const T* in, T* out) {
@@ -228,15 +274,11 @@ T __shfl_xor_sync(unsigned, T value, int mask) {
 namespace pyhandpose {
 
 template <typename... Parameters, typename... Arguments>
-void run_on_host(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, int shared_bytes,
+void run_on_host(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, int64_t shared_bytes,
                  const Arguments&... args) {
   on_host::run(kernel, blocks, threads, shared_bytes, args...);
 }
 
-inline unsigned char* dynamic_shared() {
-  unsigned char* bytes = on_host::block->shared.data();
-  const size_t past = reinterpret_cast<uintptr_t>(bytes) % on_host::kSharedAlignment;
-  return bytes + (past == 0 ? 0 : on_host::kSharedAlignment - past);
-}
+inline unsigned char* dynamic_shared() { return on_host::block->shared; }
 
 }  // namespace pyhandpose

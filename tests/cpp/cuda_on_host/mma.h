@@ -7,18 +7,9 @@
 namespace pyhandpose {
 
 inline void copy_async(void* shared, const void* global) {
-  if ((reinterpret_cast<uintptr_t>(shared) | reinterpret_cast<uintptr_t>(global)) % 16 != 0) {
-    std::fprintf(stderr, "cp.async of 16 bytes is not aligned to them\n");
-    std::abort();
-  }
-  on_host::block->fibres[on_host::block->current].copies.push_back({shared, global});
+  on_host::copy_later(shared, global, 16);
 }
-
-inline void wait_copies() {
-  auto& copies = on_host::block->fibres[on_host::block->current].copies;
-  for (const auto& copy : copies) std::memcpy(copy.to, copy.from, 16);
-  copies.clear();
-}
+inline void wait_copies() { on_host::copy_now(); }
 
 namespace on_host_ptx {
 
