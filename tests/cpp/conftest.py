@@ -10,7 +10,9 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parent
-FLAGS = ["-std=c++20", "-O1", "-fno-math-errno", "-shared", "-fPIC", "-DPYHANDPOSE_WITH_CUDA"]
+FLAGS = ["-std=c++20", "-O1", "-fno-math-errno", "-DPYHANDPOSE_WITH_CUDA"]
+# Threads jump between stacks of their own: no fault, as the C library's check takes it for.
+FLAGS += ["-U_FORTIFY_SOURCE", "-I", FOLDER / "cuda_on_host"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-sign-compare"]
 
 
@@ -25,18 +27,29 @@ def convert(argument):
 
 
 @pytest.fixture(scope="session")
-def kernels_on_host(tmp_path_factory):
-    """Of an op: a function that calls a kernel's launch by name and with its dtype."""
+def compile_on_host(tmp_path_factory):
+    """A function: the program, or with "-shared" the library, of a source in this folder."""
     compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         pytest.skip("no C++ compiler on PATH")
-    folder = tmp_path_factory.mktemp("cuda_on_host")
+    folder = tmp_path_factory.mktemp("on_host")
+
+    def build(name, *flags):
+        target = folder / name
+        source = FOLDER / f"{name}.cpp"
+        subprocess.run([compiler, *FLAGS, *WARNINGS, *flags, source, "-o", target], check=True)
+        return target
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def kernels_on_host(compile_on_host):
+    """Of an op: a function that calls a kernel's launch by name and with its dtype."""
 
     @functools.cache
     def load(op):
-        source, target = FOLDER / f"{op}_cuda.cpp", folder / f"{op}.so"
-        include = ["-I", FOLDER / "cuda_on_host"]
-        subprocess.run([compiler, *FLAGS, *WARNINGS, *include, source, "-o", target], check=True)
+        target = compile_on_host(f"{op}_cuda", "-shared", "-fPIC")
         library = ctypes.CDLL(target)
 
         def call(name, dtype, *arguments):

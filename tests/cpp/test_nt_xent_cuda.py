@@ -4,9 +4,7 @@ Tile schedules, masks, padding, barriers, copies in the background and the maps 
 matrices are the device's; sums of products are rounded a little differently there.
 """
 
-import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ from pyhandpose import reference
 from pyhandpose.testing.inputs import paired_rows
 from pyhandpose.testing.tolerances import error
 
-FOLDER = Path(__file__).parent
 # Relative error of the gradient against float64 (docs/maths/nt_xent.md).
 GRADIENT_ERROR = {"ffma": 2e-5, "bf16x3": 5e-5, "tf32": 3e-3, "bf16": 1e-2}
 LOSS_ERROR = {"ffma": 1e-6, "bf16x3": 5e-6, "tf32": 5e-4, "bf16": 2e-3}
@@ -24,22 +21,8 @@ TENSOR_CORE = ["bf16x3", "tf32", "bf16"]
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-    if compiler is None:
-        pytest.skip("no C++ compiler on PATH")
-    target = tmp_path_factory.mktemp("nt_xent_cuda") / "nt_xent_cuda"
-    flags = ["-std=c++20", "-O1", "-DPYHANDPOSE_WITH_CUDA", "-fno-math-errno", "-Wall", "-Wextra"]
-    flags += [
-        "-Werror",
-        "-Wno-unknown-pragmas",
-        "-Wno-sign-compare",
-        "-I",
-        str(FOLDER / "cuda_on_host"),
-    ]
-    source = str(FOLDER / "nt_xent_cuda.cpp")
-    subprocess.run([compiler, *flags, source, "-o", str(target)], check=True)
-    return target
+def program(compile_on_host):
+    return compile_on_host("nt_xent_cuda")
 
 
 def run(program, z, positive, precision, temperature, sizes=(), shared_kb=227):
@@ -136,13 +119,7 @@ def test_what_is_not_finite_reaches_all(program, precision):
     assert gradient.isnan().all()
 
 
-def test_tiles(tmp_path):
+def test_tiles(compile_on_host):
     """Schedules, masks and places in shared memory, exhaustively (mma_tile.cpp)."""
-    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-    if compiler is None:
-        pytest.skip("no C++ compiler on PATH")
-    target = tmp_path / "mma_tile"
-    flags = ["-std=c++20", "-O1", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run([compiler, *flags, FOLDER / "mma_tile.cpp", "-o", target], check=True)
-    result = subprocess.run([target], capture_output=True, text=True)
+    result = subprocess.run([compile_on_host("mma_tile")], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout

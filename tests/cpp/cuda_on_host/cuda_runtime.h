@@ -9,6 +9,7 @@
 // granted, or a write beyond its end, ends the program.
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cmath>
@@ -77,8 +78,8 @@ struct Copy {
 };
 
 struct Fibre {
-  ucontext_t context;
-  std::unique_ptr<char[]> stack{new char[kStackBytes]};
+  jmp_buf context;
+  std::unique_ptr<char[]> stack;  // from its first step on
   std::vector<Copy> copies;
   bool finished = false;
 };
@@ -90,7 +91,7 @@ struct Barrier {
 
 struct Warp {
   Barrier barrier;
-  unsigned char in[kWarp][64], out[kWarp][64];
+  alignas(64) unsigned char in[kWarp * 64], out[kWarp * 64];
 };
 
 struct Block {
@@ -98,7 +99,7 @@ struct Block {
   std::vector<Warp> warps;
   unsigned char* shared = nullptr;
   Barrier barrier;
-  ucontext_t scheduler;
+  jmp_buf scheduler;
   std::function<void()> kernel;
   int current = 0;
   bool progress = false;
@@ -129,11 +130,33 @@ class DynamicShared {
   std::vector<unsigned char> memory_;
 };
 
-inline void enter() {
-  block->kernel();
-  Fibre& fibre = block->fibres[block->current];
-  fibre.finished = block->progress = true;
-  swapcontext(&fibre.context, &block->scheduler);
+// From a fibre to the scheduler, and back later. Unlike swapcontext, which sets the signal mask,
+// setjmp does not call the operating system.
+[[gnu::noinline]] inline void leave(Fibre& fibre) {
+  if (_setjmp(fibre.context) == 0) _longjmp(block->scheduler, 1);
+}
+
+// A fibre's stack: one kernel after another.
+inline void live() {
+  for (;;) {
+    block->kernel();
+    Fibre& fibre = block->fibres[block->current];
+    fibre.finished = block->progress = true;
+    leave(fibre);
+  }
+}
+
+[[gnu::noinline]] inline void resume(Fibre& fibre) {
+  if (_setjmp(block->scheduler) != 0) return;
+  if (fibre.stack) _longjmp(fibre.context, 1);
+  fibre.stack.reset(new char[kStackBytes]);
+  static ucontext_t context;
+  getcontext(&context);
+  context.uc_stack.ss_sp = fibre.stack.get();
+  context.uc_stack.ss_size = kStackBytes;
+  context.uc_link = nullptr;
+  makecontext(&context, live, 0);
+  setcontext(&context);
 }
 
 // True for the last of `count` threads to arrive, which goes on at once.
@@ -147,8 +170,7 @@ void wait(Barrier& barrier, int count, Last last) {
     ++barrier.generation;
     return;
   }
-  while (barrier.generation == generation)
-    swapcontext(&block->fibres[block->current].context, &block->scheduler);
+  while (barrier.generation == generation) leave(block->fibres[block->current]);
 }
 
 inline void copy_later(void* to, const void* from, size_t bytes) {
@@ -167,14 +189,7 @@ inline void copy_now() {
 
 inline void run_block() {
   const int count = static_cast<int>(block->fibres.size());
-  for (Fibre& fibre : block->fibres) {
-    fibre.finished = false;
-    getcontext(&fibre.context);
-    fibre.context.uc_stack.ss_sp = fibre.stack.get();
-    fibre.context.uc_stack.ss_size = kStackBytes;
-    fibre.context.uc_link = nullptr;
-    makecontext(&fibre.context, enter, 0);
-  }
+  for (Fibre& fibre : block->fibres) fibre.finished = false;
   block->barrier = {};
   for (Warp& warp : block->warps) warp.barrier = {};
   for (int finished = 0; finished < count;) {
@@ -187,7 +202,7 @@ inline void run_block() {
         const unsigned index = static_cast<unsigned>(i);
         threadIdx = dim3(index % blockDim.x, index / blockDim.x % blockDim.y,
                          index / (blockDim.x * blockDim.y));
-        swapcontext(&block->scheduler, &fibre.context);
+        resume(fibre);
       }
       finished += fibre.finished;
     }
@@ -234,16 +249,12 @@ Out together(const In& in, F f) {
   static_assert(sizeof(In) <= 64 && sizeof(Out) <= 64);
   Warp& warp = block->warps[block->current / kWarp];
   const int lane = block->current % kWarp;
-  std::memcpy(warp.in[lane], &in, sizeof(In));
+  std::memcpy(warp.in + lane * sizeof(In), &in, sizeof(In));
   wait(warp.barrier, kWarp, [&] {
-    In ins[kWarp];
-    Out outs[kWarp];
-    for (int i = 0; i < kWarp; ++i) std::memcpy(&ins[i], warp.in[i], sizeof(In));
-    f(ins, outs);
-    for (int i = 0; i < kWarp; ++i) std::memcpy(warp.out[i], &outs[i], sizeof(Out));
+    f(reinterpret_cast<const In*>(warp.in), reinterpret_cast<Out*>(warp.out));
   });
   Out out;
-  std::memcpy(&out, warp.out[lane], sizeof(Out));
+  std::memcpy(&out, warp.out + lane * sizeof(Out), sizeof(Out));
   return out;
 }
 

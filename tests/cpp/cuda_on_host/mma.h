@@ -47,7 +47,8 @@ inline float tf32(uint32_t word) { return on_host::from_bits(word & 0xffffe000u)
 
 inline float cut(double sum) {
   const float nearest = static_cast<float>(sum);
-  return std::fabs(nearest) > std::fabs(sum) ? std::nextafter(nearest, 0.0f) : nearest;
+  const bool beyond = std::fabs(nearest) > std::fabs(sum);
+  return on_host::from_bits(bit_cast_to<uint32_t>(nearest) - (beyond ? 1 : 0));
 }
 
 template <int kDepth>
@@ -66,13 +67,16 @@ void multiply(const Operands* in, Product* out) {
       for (int i = 0; i < 2; ++i) b[t + i * 4][group] = tf32(in[lane].b[i]);
     }
   }
-  for (int lane = 0; lane < 32; ++lane)
-    for (int i = 0; i < 4; ++i) {
-      const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-      double sum = in[lane].c[i];
-      for (int k = 0; k < kDepth; ++k) sum += a[row][k] * b[k][column];
-      out[lane].c[i] = cut(sum);
-    }
+  for (int row = 0; row < 16; ++row) {
+    const int first_lane = row % 8 * 4, first = row / 8 * 2;  // of four lanes, two columns each
+    double sums[8];
+    for (int column = 0; column < 8; ++column)
+      sums[column] = in[first_lane + column / 2].c[first + column % 2];
+    for (int k = 0; k < kDepth; ++k)
+      for (int column = 0; column < 8; ++column) sums[column] += a[row][k] * b[k][column];
+    for (int column = 0; column < 8; ++column)
+      out[first_lane + column / 2].c[first + column % 2] = cut(sums[column]);
+  }
 }
 
 template <int kDepth>
