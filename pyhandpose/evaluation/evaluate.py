@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,11 @@ from pyhandpose.evaluation.metrics import DEFAULT_METRICS, Array, ErrorSummary, 
 from pyhandpose.evaluation.report import evaluation_table, finger_table
 from pyhandpose.hand.camera import pixel_affine, transform_points
 from pyhandpose.hand.pose25d import REFERENCE_BONE, HandPose, to_25d
+
+Camera = Literal["given", "unknown"]
+
+WITHOUT_CAMERA = ("epe_2d", "pa_epe")
+"""Metrics that mean something when neither camera nor scale is known."""
 
 STATUS_WORDS = ("ok", "ambiguous", "clamped", "degenerate")
 """``HandPose.status`` 0 to 3, see ``ops.root_depth``."""
@@ -49,7 +54,9 @@ class Evaluation:
     distances: dict[str, Array] = field(repr=False)
     """(N,21) of each metric, see evaluation/metrics.py for NaN and inf."""
     pose: HandPose = field(repr=False)
-    """The N estimates, CPU: px of the dataset's images, m."""
+    """The N estimates, CPU: px of the dataset's images, m (bone lengths without a camera)."""
+    camera: Camera = "given"
+    """Whether the method was given the cameras and the hands' scale."""
 
     def sample_errors(self, metric: str) -> Array:
         """(N,) mean over each pose's labelled joints: inf when one failed, NaN without labels."""
@@ -70,6 +77,7 @@ class Evaluation:
             "num_samples": self.num_samples,
             "input_size_px": self.input_size,
             "hand_scale_from": self.scale_from,
+            "camera": self.camera,
             "depth_status": self.depth_status,
             "metrics": {name: summary.to_json() for name, summary in self.summaries.items()},
         }
@@ -83,7 +91,8 @@ def evaluate(
     name: str,
     input_size: int,
     batch_size: int = 128,
-    metrics: tuple[str, ...] = DEFAULT_METRICS,
+    metrics: tuple[str, ...] | None = None,
+    camera: Camera = "given",
     device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> Evaluation:
@@ -94,38 +103,53 @@ def evaluate(
     its image points are taken back to the pixels of the dataset's images, so that methods of
     different input size compare.
 
+    With ``camera="unknown"`` it gets neither: K = I and s = 1 (000 section 3.4), image points being
+    measured from the image's centre in units of its side, and its poses are compared after
+    Procrustes alignment only. docs/evaluation.md says what this costs.
+
     Args:
         method: anything with ``predict``; a module is expected to be in evaluation mode.
-        dataset: must have intrinsics and image points; without 3D labels the 3D errors are n/a.
+        dataset: must have image points, and intrinsics unless the camera is unknown; without 3D
+            labels the 3D errors are n/a.
         name: what to call the method in tables.
         input_size: side of the method's input, px.
         batch_size: images at a time.
-        metrics: keys of ``evaluation.metrics.METRICS``.
+        metrics: keys of ``evaluation.metrics.METRICS``; None is ``DEFAULT_METRICS``, and
+            ``WITHOUT_CAMERA`` when the camera is unknown, which allows no others.
+        camera: "given" or "unknown".
         device: where the method is.
         progress: show a progress bar, in a terminal.
 
     Raises:
-        ValueError: an empty dataset, one without image points or intrinsics, or no batch size.
+        ValueError: an empty dataset, one without image points or intrinsics, no batch size, or a
+            metric that needs the camera.
 
     """
     if batch_size < 1:
         raise ValueError(f"evaluate: batch_size must be at least 1, got {batch_size}")
+    if camera not in ("given", "unknown"):
+        raise ValueError(f"evaluate: camera must be 'given' or 'unknown', got {camera!r}")
+    if metrics is None:
+        metrics = DEFAULT_METRICS if camera == "given" else WITHOUT_CAMERA
+    if camera == "unknown" and not set(metrics) <= set(WITHOUT_CAMERA):
+        raise ValueError(
+            f"evaluate: with an unknown camera metrics must be of {WITHOUT_CAMERA}, got {metrics}"
+        )
     errors = PoseErrors(metrics)
     poses: list[HandPose] = []
     scale_from = "labels"
     for batch in _batches(dataset, batch_size, progress, f"evaluate {name}"):
-        if batch.joints_img is None or batch.intrinsics is None:
+        if batch.joints_img is None or (batch.intrinsics is None and camera == "given"):
             raise ValueError(
                 f"evaluate: {dataset.name} has no joint labels or no intrinsics; expected a "
                 "labelled dataset such as synthetic:512"
             )
         view = resize_view(batch, input_size)
-        assert view.intrinsics is not None  # as in the batch
-        scale, target_cam = _known_scale(view, getattr(method, "reference_bone", REFERENCE_BONE))
+        intrinsics, scale, target_cam = _given(view, camera, method)
         scale_from = "none" if scale is None else "labels"
         pose = method.predict(
             view.image.to(device),
-            view.intrinsics.to(device),
+            intrinsics.to(device),
             None if scale is None else scale.to(device),
         )
         pose = HandPose(*(part.cpu() for part in pose))
@@ -147,12 +171,35 @@ def evaluate(
         },
         distances={metric: errors.distances(metric) for metric in metrics},
         pose=pose,
+        camera=camera,
     )
 
 
 def resize_view(batch: HandBatch, input_size: int) -> View:
     """The batch resized and normalised, nothing else."""
     return augment(batch, AugmentConfig(), torch.Generator(), input_size)
+
+
+def _given(
+    view: View, camera: Camera, method: PoseEstimator
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """K (B,3,3) px and scale (B,) m for the method, and the labels (B,21,3) m to compare with."""
+    if camera == "given":
+        assert view.intrinsics is not None  # as in the batch
+        bone = getattr(method, "reference_bone", REFERENCE_BONE)
+        return view.intrinsics, *_known_scale(view, bone)
+    valid = view.joint_valid if view.joint_valid_cam is None else view.joint_valid_cam
+    target = view.joints_cam
+    if target is not None and valid is not None:
+        target = target.masked_fill(~valid[..., None], torch.nan)
+    return identity_intrinsics(len(view.image), view.image.shape[-1]), None, target
+
+
+def identity_intrinsics(batch: int, side: int) -> Tensor:
+    """(B,3,3) px: K = I for points measured from the image's centre in units of its side."""
+    centre = (side - 1) / 2
+    K = torch.tensor([[float(side), 0, centre], [0, float(side), centre], [0, 0, 1]])
+    return K.expand(batch, 3, 3)
 
 
 def _known_scale(view: View, bone: tuple[int, int]) -> tuple[Tensor | None, Tensor | None]:

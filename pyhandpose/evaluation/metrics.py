@@ -63,6 +63,7 @@ __all__ = [
     "root_relative_mm",
     "scale_translation_mm",
     "summarise",
+    "without_non_finite",
 ]
 
 JOINT_GROUPS: Mapping[str, tuple[int, ...]] = {JOINT_NAMES[WRIST]: (WRIST,), **FINGER_JOINTS}
@@ -90,9 +91,7 @@ METRICS: Mapping[str, Metric] = {
     ),
     "epe_scale_translation": Metric("EPE, scale and wrist aligned", "mm", scale_translation_mm),
     "pa_epe": Metric("PA-EPE", "mm", procrustes_mm),
-    "pa_epe_freihand": Metric(
-        "PA-EPE, reflections allowed (FreiHAND)", "mm", freihand_procrustes_mm
-    ),
+    "pa_epe_freihand": Metric("PA-EPE (FreiHAND)", "mm", freihand_procrustes_mm),
     "epe_palm_lengths": Metric("3D EPE by palm length", "palm lengths", palm_lengths),
 }
 
@@ -143,7 +142,7 @@ class ErrorSummary:
         """Plain JSON values; NaN and inf become null."""
         record = {"title": self.title, "unit": self.unit, **asdict(self)}
         record["per_joint"] = dict(zip(JOINT_NAMES, self.per_joint, strict=True))
-        return _without_non_finite(record)
+        return without_non_finite(record)
 
 
 def summarise(metric: str, distances: Array, pck: Pck | None = None) -> ErrorSummary:
@@ -197,11 +196,12 @@ def mean_where(values: Array, where: NDArray[np.bool_], axis: int | None = None)
     return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
 
 
-def _without_non_finite(value: Any) -> Any:
+def without_non_finite(value: Any) -> Any:
+    """JSON values with null for NaN and inf."""
     if isinstance(value, dict):
-        return {key: _without_non_finite(item) for key, item in value.items()}
+        return {key: without_non_finite(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
-        return [_without_non_finite(item) for item in value]
+        return [without_non_finite(item) for item in value]
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value

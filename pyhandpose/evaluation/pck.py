@@ -88,11 +88,15 @@ def _first_correct(distances: Array, pck: Pck) -> NDArray[np.int64]:
     if pck.count == 1:
         correct = distances < pck.start if pck.strict else distances <= pck.start
         return np.where(correct, 0, pck.count)
-    place = (distances - pck.start) * ((pck.count - 1) / (pck.stop - pck.start))
-    place[~np.isfinite(place)] = pck.count  # failed, or without a label
-    index = np.clip(np.ceil(place), 0, pck.count).astype(np.int64)
-    doubtful = np.abs(place - np.rint(place)) < ON_THE_GRID
-    if doubtful.any():
+    place = distances - pck.start if pck.start > 0 else distances
+    place = place * ((pck.count - 1) / (pck.stop - pck.start))
+    if not np.isfinite(place.sum()):
+        place[~np.isfinite(place)] = pck.count  # failed, or without a label
+    above = np.ceil(place)
+    index = np.clip(above, 0, pck.count).astype(np.int64)
+    above -= place  # in [0, 1): near an end, the distance is a threshold up to rounding
+    if above.size and not ON_THE_GRID < above.min() <= above.max() < 1 - ON_THE_GRID:
+        doubtful = (above <= ON_THE_GRID) | (above >= 1 - ON_THE_GRID)
         exactly = np.searchsorted(
             pck.thresholds, distances[doubtful], side="right" if pck.strict else "left"
         )

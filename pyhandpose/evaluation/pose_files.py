@@ -139,7 +139,9 @@ def labels_of(dataset: Dataset, batch_size: int = 64) -> Poses:
     from tqdm import tqdm
 
     parts: dict[str, list[Tensor]] = {"joints_cam": [], "joints_img": [], "valid": [], "size": []}
-    for start in tqdm(range(0, len(dataset), batch_size), desc=f"labels of {dataset.name}"):
+    for start in tqdm(
+        range(0, len(dataset), batch_size), desc=f"labels of {dataset.name}", disable=None
+    ):
         batch = dataset.read(torch.arange(start, min(start + batch_size, len(dataset))))
         if batch.joints_cam is not None:
             parts["joints_cam"].append(batch.joints_cam)

@@ -12,7 +12,14 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from pyhandpose.evaluation.mesh import MeshErrors, MeshSummary
-from pyhandpose.evaluation.metrics import METRICS, ErrorSummary, Pck, PoseErrors, summarise
+from pyhandpose.evaluation.metrics import (
+    METRICS,
+    ErrorSummary,
+    Pck,
+    PoseErrors,
+    summarise,
+    without_non_finite,
+)
 from pyhandpose.evaluation.pck import FREIHAND_PCK
 from pyhandpose.evaluation.poses import Poses
 from pyhandpose.evaluation.report import mesh_table, pck_table, rmse_table
@@ -150,8 +157,8 @@ class ProtocolScore:
         return "\n\n".join([*parts, *(f"Note: {note}." for note in self.notes)])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {
+        """Plain JSON values; NaN becomes null."""
+        record = {
             "protocol": self.protocol,
             "predictions": self.predictions,
             "labels": self.labels,
@@ -161,6 +168,7 @@ class ProtocolScore:
             "meshes": None if self.meshes is None else self.meshes.to_json(),
             "notes": list(self.notes),
         }
+        return {key: without_non_finite(value) for key, value in record.items()}
 
 
 def score(protocol: str, predictions: Poses, labels: Poses) -> ProtocolScore:

@@ -9,11 +9,12 @@ import torch
 
 from pyhandpose.data.sample import HandBatch
 from pyhandpose.data.whole_file import write_bytes, write_json
+from pyhandpose.evaluation.distances import procrustes_mm
 from pyhandpose.evaluation.evaluate import STATUS_WORDS, evaluate
 from pyhandpose.evaluation.mean_pose import MeanPose, mean_pose_baseline
 from pyhandpose.evaluation.report import comparison_table, results
 from pyhandpose.hand.camera import project
-from pyhandpose.hand.pose25d import HandPose, to_25d
+from pyhandpose.hand.pose25d import HandPose, lift, to_25d
 
 SIDE = 40
 
@@ -262,3 +263,45 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+class Lifting:
+    """Knows the labelled 2.5D pose of each view and lifts it with the camera it is given."""
+
+    def __init__(self, dataset):
+        self.dataset, self.start, self.given = dataset, 0, []
+
+    def predict(self, image, intrinsics, hand_scale=None):
+        part = slice(self.start, self.start + len(image))
+        self.start += len(image)
+        self.given.append((intrinsics, hand_scale))
+        side = image.shape[-1]
+        points = self.dataset.batch.joints_img[part]
+        joints_img = (points - (SIDE - 1) / 2) * side / SIDE + (side - 1) / 2
+        joints_25d, _ = to_25d(joints_img, self.dataset.batch.joints_cam[part])
+        return lift(joints_25d, intrinsics, hand_scale)
+
+
+@pytest.mark.parametrize("without", [(), ("intrinsics",)])
+def test_without_a_camera_the_pose_is_lifted_with_the_identity_and_aligned(without):
+    """000 section 3.4, in units of the image's side about its centre."""
+    dataset = Labelled(without=without)
+    method = Lifting(dataset)
+    got = run(method, dataset, camera="unknown")
+    fractions = (dataset.batch.joints_img - (SIDE - 1) / 2) / SIDE
+    joints_25d, _ = to_25d(fractions, dataset.batch.joints_cam)
+    expected = lift(joints_25d, torch.eye(3).expand(12, 3, 3), None)
+    distances = procrustes_mm(expected.joints_cam, dataset.batch.joints_cam)
+    np.testing.assert_allclose(got.distances["pa_epe"], distances, rtol=1e-3)
+    assert list(got.summaries) == ["epe_2d", "pa_epe"]
+    assert got.summaries["epe_2d"].mean < 1e-3
+    assert all(scale is None for _, scale in method.given)
+    assert (got.camera, got.to_json()["camera"]) == ("unknown", "unknown")
+
+
+def test_without_a_camera_only_aligned_errors_mean_something():
+    dataset = Labelled()
+    with pytest.raises(ValueError, match="with an unknown camera metrics must be of"):
+        run(Lifting(dataset), dataset, camera="unknown", metrics=("epe_absolute",))
+    with pytest.raises(ValueError, match="camera must be 'given' or 'unknown'"):
+        run(Lifting(dataset), dataset, camera="identity")
