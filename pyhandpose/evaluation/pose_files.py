@@ -204,7 +204,14 @@ def in_layout(points_cam: Array, layout: LayoutName) -> Array:
 
 
 def _own(record: dict[str, Any], source: str) -> Poses:
-    """Our own JSON: an object of arrays, or one of ``pyhandpose predict`` with joints by name."""
+    """Our own JSON: an object of arrays, or a photo's of ``pyhandpose predict``."""
+    if "hands" in record:
+        if len(record["hands"]) != 1:
+            raise ValueError(
+                f"{source}: expected one hand in the photo, got {len(record['hands'])}; predict "
+                "with one box for each photo"
+            )
+        record = record["hands"][0]
     arrays: dict[str, Tensor | None] = {}
     order = record.get("joint_order", "canonical")
     for key, shape in (
@@ -213,7 +220,7 @@ def _own(record: dict[str, Any], source: str) -> Poses:
         ("vertices_cam_mm", (778, 3)),
     ):
         value = record.get(key)
-        if isinstance(value, dict):
+        if isinstance(value, dict):  # by name, as predict writes them
             value = [[value[name] for name in JOINT_NAMES]]
         array = None if value is None else rows(value, shape, f"{source}: {key}")
         if array is not None and shape[0] == NUM_JOINTS:
@@ -252,7 +259,7 @@ def _read_folder(folder: Path, layout: LayoutName) -> Poses:
     parts = []
     for path in sorted(folder.glob("*.json")):
         content = load_json(path)
-        if isinstance(content, dict) and isinstance(content.get("joints_cam_mm"), dict):
+        if isinstance(content, dict) and "hands" in content:
             parts.append((path.stem, _own(content, str(path))))
     if not parts:
         raise ValueError(

@@ -14,7 +14,7 @@ from pyhandpose.hand.skeleton import NUM_JOINTS
 
 @dataclass(frozen=True, eq=False)
 class Poses:
-    """N right hands in the canonical joint order; what is None is not known.
+    """N hands in the canonical joint order; what is None is not known.
 
     NaN is a joint without a label, or an estimate that failed.
     """

@@ -10,6 +10,7 @@ from pyhandpose.data.registry import open_dataset
 from pyhandpose.evaluation.pose_files import labels_of, read_poses, write_poses
 from pyhandpose.evaluation.poses import Poses
 from pyhandpose.hand.skeleton import JOINT_NAMES, from_canonical
+from pyhandpose.predict import Prediction
 
 
 @pytest.fixture
@@ -91,11 +92,45 @@ def test_predictions_of_a_folder_of_photos(poses, tmp_path):
             ),
             "joint_order": "canonical",
         }
-        (tmp_path / f"{name}.json").write_text(json.dumps(record))
+        photo = {"source": f"{name}.jpg", "hands": [record]}
+        (tmp_path / f"{name}.json").write_text(json.dumps(photo))
     got = read_poses(tmp_path)
     assert got.names == ("a", "b", "c")
     np.testing.assert_allclose(got.joints_cam, poses.joints_cam[[1, 2, 0]], rtol=1e-12)
     assert got.image_size_px.tolist() == [[640, 480]] * 3
+    (tmp_path / "a.json").write_text(json.dumps({"source": "a.jpg", "hands": [record, record]}))
+    with pytest.raises(ValueError, match=r"a\.json: expected one hand in the photo, got 2"):
+        read_poses(tmp_path)
+
+
+def test_what_predict_writes_is_read(tmp_path):
+    """The very record, so that a change of its form is noticed."""
+    joints_img = np.arange(42, dtype=np.float32).reshape(21, 2)
+    joints_mm = np.arange(63, dtype=np.float32).reshape(21, 3)
+    prediction = Prediction(
+        source="photo.jpg",
+        image_size_px=(640, 480),
+        hand="right",
+        hand_from="given",
+        joints_img_px=joints_img,
+        joints_cam_mm=joints_mm,
+        depth="determined",
+        intrinsics_px=(600.0, 600.0, 320.0, 240.0),
+        intrinsics_from="given",
+        fov_deg=None,
+        hand_scale_mm=90.0,
+        hand_scale_from="given",
+        reference_bone=("wrist", "index_mcp"),
+        box_px=(0.0, 0.0, 640.0, 480.0),
+        box_from="given",
+        checkpoint="model",
+    )
+    photo = {"source": "photo.jpg", "hands": [prediction.to_json()]}
+    (tmp_path / "photo.json").write_text(json.dumps(photo))
+    got = read_poses(tmp_path)
+    np.testing.assert_allclose(1000 * got.joints_cam[0], joints_mm, rtol=1e-12)
+    np.testing.assert_array_equal(got.joints_img[0], joints_img)
+    assert got.names == ("photo",)
 
 
 def test_labels_of_a_dataset(tmp_path, monkeypatch):
@@ -118,7 +153,7 @@ def test_what_cannot_be_read_is_said(poses, tmp_path):
 
     refuse("[1, 2", "cut off or not JSON")
     refuse("[[1, 2], [3]]", r"expected \[joints, vertices\]")
-    refuse('{"hands": []}', "its keys are hands")
+    refuse('{"poses": []}', "its keys are poses")
     refuse('{"joints_cam_mm": []}', "expected a list of N arrays of 21 x 3")
     short = {"joints_cam_mm": poses.joints_cam.tolist(), "names": ["a"]}
     refuse(json.dumps(short), "expected 3 names, got 1")
