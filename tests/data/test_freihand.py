@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pyhandpose.data.faults import DatasetError
+from pyhandpose.data.freihand import NUM_HANDS, VERSIONS
 from pyhandpose.data.registry import open_dataset
 from pyhandpose.data.splits import random_split
 from pyhandpose.hand.camera import project
@@ -165,3 +166,13 @@ def test_nan_joints_odd_cameras_and_damaged_images_are_skipped_by_name(own):
 def test_a_wrong_folder_is_refused(tmp_path):
     with pytest.raises(DatasetError, match=r"training_K\.json: no such file"):
         open_dataset(f"freihand:{tmp_path}")
+
+
+def test_the_published_numbers_of_real_photos_are_versions_of_the_same_hands(real_data):
+    record = json.loads((real_data / "freihand" / "test_freihand.json").read_text())
+    hands = {}
+    for annotation in record["annotations"]:
+        hand = annotation["image_id"] % NUM_HANDS["training"]
+        hands.setdefault(hand, []).append(annotation["keypoints"])
+    assert all(len(versions) == len(VERSIONS) for versions in hands.values())
+    assert all(joints == versions[0] for versions in hands.values() for joints in versions)
