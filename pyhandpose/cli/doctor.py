@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import json
 import os
 import platform
@@ -28,7 +29,9 @@ PYTHON_LAYER = {
     "matplotlib": "plots and overlays",
     "scipy": "the labels of STB",
 }
-DISTRIBUTIONS = {"PIL": "pillow"}
+EXTRAS = {"cv2": ("videos and webcams in `pyhandpose predict`", "pip install 'pyhandpose[opencv]'")}
+"""Packages that a part can do without: what for, and how to get them."""
+DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless"}
 """What pip calls a package that is imported under another name."""
 
 
@@ -143,6 +146,10 @@ def packages() -> list[Finding]:
             findings.append(Finding(name, "fault", text, f"pip install {name}"))
         except Exception as error:
             findings.append(broken(name, purpose, error))
+    for module, (purpose, remedy) in EXTRAS.items():
+        if importlib.util.find_spec(module) is None:
+            name = DISTRIBUTIONS.get(module, module)
+            findings.append(Finding(name, "note", f"not installed: only for {purpose}", remedy))
     return findings
 
 

@@ -18,6 +18,7 @@ from pyhandpose.predict import ASSUMED_FOV_DEG, Camera, HandChoice, Predictor
 from pyhandpose.predict.photos import REPORT, Outcome, Settings, free_stem, predict_photos
 from pyhandpose.predict.videos import predict_video
 from pyhandpose.training.checkpoint import CheckpointError
+from pyhandpose.training.loop import EXIT_STOPPED
 
 DESCRIPTION = """Estimate the 3D pose of the hand in each photo, or in each frame of a video.
 
@@ -103,6 +104,9 @@ def main(argv: list[str]) -> int:
     except (ValueError, OSError, ImportError, CheckpointError) as error:
         print(f"pyhandpose predict: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"pyhandpose predict: stopped; what is done is in {options.out}", file=sys.stderr)
+        return EXIT_STOPPED
     total = len(inputs.photos) + len(inputs.videos)
     print(f"{outcome.done} of {total} predicted, in {options.out}")
     if (options.out / REPORT).is_file() and inputs.photos and options.report:

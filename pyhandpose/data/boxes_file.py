@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 FORMS = (
     "a CSV file with the columns file,x,y,w,h and, if known, hand (right or left); or COCO's JSON "
@@ -27,8 +27,8 @@ class HandBox:
 
     box: tuple[float, float, float, float]
     """(x0, y0, x1, y1) px."""
-    hand: str | None
-    """"right", "left", or None where the file does not say."""
+    hand: Literal["right", "left"] | None
+    """None where the file does not say."""
 
 
 class BoxesFile:

@@ -174,7 +174,7 @@ def _hands_of(photo: Photo, file: str, settings: Settings) -> list[Request]:
     if settings.boxes is None:
         return [Request(photo, settings.box, settings.hand)]
     found = settings.boxes.of(file)
-    return [Request(photo, hand.box, hand.hand or settings.hand) for hand in found]  # type: ignore[arg-type]
+    return [Request(photo, hand.box, hand.hand or settings.hand) for hand in found]
 
 
 def _by_photo(

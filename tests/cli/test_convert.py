@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import torchvision
 from PIL import Image
@@ -124,6 +125,16 @@ def test_misfits_are_listed_and_nothing_is_written(resnet, tmp_path, capsys):
     assert "missing    encoder.bn1.running_mean" in err
     assert "reshaped   encoder.conv1.weight: expected (64, 3, 7, 7), got (64, 3, 3, 3)" in err
     assert not (tmp_path / "model").exists()
+
+
+def test_other_networks_are_named_by_the_user(tmp_path, capsys):
+    torch.save(timm.create_model("resnet14t").state_dict(), tmp_path / "r14t.pth")
+    arguments = [tmp_path / "r14t.pth", "--out", tmp_path / "model"]
+    status, _, err = run("convert", *arguments, capsys=capsys)
+    assert status == 2
+    assert "--encoder" in err
+    assert run("convert", *arguments, "--encoder", "resnet14t", capsys=capsys)[0] == 0
+    assert read_encoder(tmp_path / "model")[0].name == "resnet14t"
 
 
 def test_an_existing_folder_is_not_replaced(pretrained, tmp_path, capsys):

@@ -46,6 +46,13 @@ def test_a_missing_or_broken_torchvision_has_a_remedy(monkeypatch, error, text, 
     assert remedy in finding.remedy
 
 
+def test_a_missing_extra_is_a_note(monkeypatch):
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    finding = next(f for f in doctor.packages() if f.topic.startswith("opencv"))
+    assert finding.level == "note"
+    assert "pyhandpose[opencv]" in finding.remedy
+
+
 def test_threads_that_oversubscribe_are_a_fault_with_the_setting_to_make(monkeypatch):
     import torch
 

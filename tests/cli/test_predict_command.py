@@ -260,3 +260,13 @@ def test_without_opencv_videos_are_skipped_and_photos_done(
     captured = capsys.readouterr()
     assert "1 of 3 predicted" in captured.out
     assert captured.err.count("pip install 'pyhandpose[opencv]'") == 2
+
+
+def test_ctrl_c_ends_without_a_traceback(checkpoint, tmp_path, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pyhandpose.cli.predict.predict_photos", interrupted)
+    file = photo(tmp_path / "hand.png")
+    assert main([file, "--checkpoint", checkpoint, "--out", str(tmp_path / "out")]) == 130
+    assert "stopped" in capsys.readouterr().err
