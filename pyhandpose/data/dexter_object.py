@@ -8,7 +8,6 @@ camera's axes with x and y NEGATED, 32001 where a fingertip is not labelled. Col
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +16,8 @@ from numpy.typing import NDArray
 
 from pyhandpose.data.annotated import AnnotatedDataset, ReadOptions
 from pyhandpose.data.depth import Registration, intrinsics
-from pyhandpose.data.entry import Entry
 from pyhandpose.data.faults import Faults
-from pyhandpose.data.fingertips import INVALID_LEVEL, pair_rows, tips_entry
+from pyhandpose.data.fingertips import INVALID_LEVEL, TipAnnotations
 from pyhandpose.data.layout import require_folders
 from pyhandpose.data.number_text import read_point_rows
 
@@ -36,43 +34,9 @@ CAMERA = Registration(
 """As the dataset's calibration gives it, rounded to four decimals."""
 
 
-class DexterObject:
-    """The annotations of some sequences."""
-
-    kind = "dexter"
-
-    def __init__(self, root: Path, sequences: tuple[str, ...], faults: Faults) -> None:
-        folders = require_folders("Dexter+Object", root / "data", sequences)
-        self.files: Sequence[Path] = [
-            folder / "annotations" / f"{folder.name}3D.txt" for folder in folders
-        ]
-        self._sequences = [
-            pair_rows(f.name, f / "color", f / "depth", read_tips(file), file, faults)
-            for f, file in zip(folders, self.files, strict=True)
-        ]
-        self._frames = [(s, i) for s in self._sequences for i in range(len(s.rows))]
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def group(self, index: int) -> str:
-        """The sequence: its frames belong together."""
-        return self._frames[index][0].name
-
-    def image_file(self, index: int) -> str:
-        """The colour image."""
-        sequence, i = self._frames[index]
-        return str(sequence.images[i])
-
-    def entry(self, index: int) -> Entry:
-        """A frame's fingertips."""
-        sequence, i = self._frames[index]
-        return tips_entry(sequence, i, CAMERA)
-
-
-def read_tips(path: Path) -> NDArray[np.float64]:
+def read_tips(path: Path, faults: Faults) -> NDArray[np.float64]:
     """(N,5,3) m in the depth camera's OpenCV axes; NaN where a fingertip is not labelled."""
-    rows = read_point_rows(path, 5, 3)
+    rows = read_point_rows(path, 5, 3, faults)
     rows[(np.abs(rows) == INVALID_LEVEL).any(2)] = np.nan
     return rows * [-1.0, -1.0, 1.0] / 1000
 
@@ -85,6 +49,8 @@ def open_dexter_object(
 ) -> AnnotatedDataset:
     """Dexter+Object at ``path``, the folder with ``data``: all sequences or one."""
     faults = Faults(read.on_error)
-    annotations = DexterObject(path, SEQUENCES if sequence == "all" else (sequence,), faults)
-    name = f"dexter:{path}?sequence={sequence}"
-    return AnnotatedDataset(annotations, read, name, faults)
+    wanted = SEQUENCES if sequence == "all" else (sequence,)
+    folders = require_folders("Dexter+Object", path / "data", wanted)
+    files = {folder: folder / "annotations" / f"{folder.name}3D.txt" for folder in folders}
+    annotations = TipAnnotations("dexter", files, read_tips, CAMERA, faults)
+    return AnnotatedDataset(annotations, read, f"dexter:{path}?sequence={sequence}", faults)

@@ -8,7 +8,6 @@ images 640x480. Mueller et al., ICCV 2017.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +16,8 @@ from numpy.typing import NDArray
 
 from pyhandpose.data.annotated import AnnotatedDataset, ReadOptions
 from pyhandpose.data.depth import Registration, intrinsics
-from pyhandpose.data.entry import Entry
 from pyhandpose.data.faults import DatasetError, Fault, Faults
-from pyhandpose.data.fingertips import pair_rows, tips_entry
+from pyhandpose.data.fingertips import TipAnnotations
 from pyhandpose.data.layout import require_folders
 from pyhandpose.data.number_text import read_point_rows
 
@@ -36,50 +34,22 @@ CAMERA = Registration(
 """As the dataset's calibration gives it, rounded to four decimals."""
 
 
-class EgoDexter:
-    """The annotations of some sequences."""
-
-    kind = "egodexter"
-
-    def __init__(self, root: Path, sequences: tuple[str, ...], faults: Faults) -> None:
-        folders = require_folders("EgoDexter", root / "data", sequences)
-        self.files: Sequence[Path] = [folder / "annotation.txt_3D.txt" for folder in folders]
-        self._sequences = [
-            pair_rows(f.name, f / "color", f / "depth", read_tips(f), file, faults)
-            for f, file in zip(folders, self.files, strict=True)
-        ]
-        self._frames = [(s, i) for s in self._sequences for i in range(len(s.rows))]
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def group(self, index: int) -> str:
-        """The sequence: its frames belong together."""
-        return self._frames[index][0].name
-
-    def image_file(self, index: int) -> str:
-        """The colour image."""
-        sequence, i = self._frames[index]
-        return str(sequence.images[i])
-
-    def entry(self, index: int) -> Entry:
-        """A frame's fingertips."""
-        sequence, i = self._frames[index]
-        return tips_entry(sequence, i, CAMERA)
-
-
-def read_tips(folder: Path) -> NDArray[np.float64]:
+def read_tips(path: Path, faults: Faults) -> NDArray[np.float64]:
     """(N,5,3) m in the depth camera's axes; NaN where either file says "not labelled".
 
+    Args:
+        path: ``annotation.txt_3D.txt``, which lies beside ``annotation.txt``.
+        faults: where damaged rows are reported.
+
     Raises:
-        DatasetError: a file is damaged, or they have different numbers of rows.
+        DatasetError: a file is missing, or they have different numbers of rows.
     """
-    points = read_point_rows(folder / "annotation.txt", 5, 2)
-    tips = read_point_rows(folder / "annotation.txt_3D.txt", 5, 3)
+    points = read_point_rows(path.with_name("annotation.txt"), 5, 2, faults)
+    tips = read_point_rows(path, 5, 3, faults)
     if len(points) != len(tips):
         problem = f"{len(tips)} rows, but annotation.txt has {len(points)}"
-        raise DatasetError(Fault("length", str(folder / "annotation.txt_3D.txt"), problem))
-    tips[(points == -1).any(2) | (tips == 0).all(2)] = np.nan
+        raise DatasetError(Fault("length", str(path), problem))
+    tips[~np.isfinite(points).all(2) | (points == -1).any(2) | (tips == 0).all(2)] = np.nan
     return tips / 1000
 
 
@@ -91,5 +61,8 @@ def open_egodexter(
 ) -> AnnotatedDataset:
     """EgoDexter at ``path``, the folder with ``data``: all sequences or one."""
     faults = Faults(read.on_error)
-    annotations = EgoDexter(path, SEQUENCES if sequence == "all" else (sequence,), faults)
+    wanted = SEQUENCES if sequence == "all" else (sequence,)
+    folders = require_folders("EgoDexter", path / "data", wanted)
+    files = {folder: folder / "annotation.txt_3D.txt" for folder in folders}
+    annotations = TipAnnotations("egodexter", files, read_tips, CAMERA, faults)
     return AnnotatedDataset(annotations, read, f"egodexter:{path}?sequence={sequence}", faults)

@@ -6,6 +6,7 @@ Their annotation files have one row a frame, and their colour images a number in
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,16 +43,14 @@ class TipSequence:
     """(rows,5,3) m, axes of the depth camera; NaN where not labelled."""
 
 
-def pair_rows(
-    name: str, colour: Path, depth: Path, tips: NDArray[np.float64], file: Path, faults: Faults
-) -> TipSequence:
-    """Rows of an annotation file and the images they belong to.
+def pair_rows(folder: Path, tips: NDArray[np.float64], file: Path, faults: Faults) -> TipSequence:
+    """Rows of an annotation file and the images they belong to, in ``color`` and ``depth``.
 
     An image's number is its row, counted from 0 (from 1 if there is no image 0 and the last number
     is that of the rows), so that a missing image does not shift the others. Rows without a labelled
     fingertip are no samples. A row whose image is missing, and an image without a row, is a fault.
     """
-    numbered = numbered_images(colour)
+    numbered = numbered_images(folder / "color")
     first = 1 if 0 not in numbered and max(numbered, default=0) == len(tips) else 0
     images = {number - first: path for number, path in numbered.items()}
     for row in sorted(set(images) - set(range(len(tips)))):
@@ -59,7 +58,7 @@ def pair_rows(
             "image without annotation",
             images[row],
             f"its number {row + first} is not one of the {len(tips)} rows, counted from {first}, "
-            f"of {file}",
+            f"of {file}; on_error=skip leaves it out",
         )
     rows = []
     labelled = np.asarray(np.isfinite(tips).all(axis=2))  # (N,5)
@@ -68,9 +67,9 @@ def pair_rows(
             rows.append(row)
         else:
             problem = f"no image with the number {row + first}"
-            faults.report("missing image", colour, problem, f"row {row}")
-    depths = {number - first: path for number, path in numbered_images(depth).items()}
-    return TipSequence(name, [images[row] for row in rows], depths, rows, tips)
+            faults.report("missing image", folder / "color", problem, f"row {row}")
+    depths = {number - first: path for number, path in numbered_images(folder / "depth").items()}
+    return TipSequence(folder.name, [images[row] for row in rows], depths, rows, tips)
 
 
 def numbered_images(folder: Path) -> dict[int, Path]:
@@ -83,22 +82,66 @@ def numbered_images(folder: Path) -> dict[int, Path]:
     return found
 
 
-def tips_entry(sequence: TipSequence, index: int, camera: Registration) -> Entry:
-    """A frame's fingertips as the colour camera sees them."""
-    row = sequence.rows[index]
-    name = f"{sequence.name}[{row}]"
-    tips = camera.to_colour(sequence.tips[row])
-    joints = tips_to_canonical(tips)
-    return Entry(
-        name,
-        joints_cam=joints,
-        intrinsics=camera.colour_intrinsics,
-        labelled=np.isfinite(joints).all(1),
-        is_left=True,
-        box=hand_box(tips, camera.colour_intrinsics, name, str(sequence.images[index])),
-        image_size=SIZE,
-        depth=lambda: _depth(sequence, row, camera),
-    )
+class TipAnnotations:
+    """The annotations of some sequences of one dataset."""
+
+    def __init__(
+        self,
+        kind: str,
+        files: dict[Path, Path],
+        read_tips: Callable[[Path, Faults], NDArray[np.float64]],
+        camera: Registration,
+        faults: Faults,
+    ) -> None:
+        """Read the annotation files.
+
+        Args:
+            kind: the dataset's name in the registry.
+            files: the annotation file of each sequence's folder.
+            read_tips: (rows,5,3) m of an annotation file, in the axes of the depth camera.
+            camera: the dataset's two cameras.
+            faults: where images and rows that do not fit are reported.
+        """
+        self.kind, self._camera = kind, camera
+        self.files = tuple(file for file in files.values() if file.is_file())
+        self._frames: list[tuple[TipSequence, int]] = []
+        for folder, file in files.items():
+            try:
+                sequence = pair_rows(folder, read_tips(file, faults), file, faults)
+            except DatasetError as error:
+                faults.add(error.fault)  # raises, or goes on with the other sequences
+            else:
+                self._frames += [(sequence, i) for i in range(len(sequence.rows))]
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def group(self, index: int) -> str:
+        """The sequence: its frames belong together."""
+        return self._frames[index][0].name
+
+    def image_file(self, index: int) -> str:
+        """The colour image."""
+        sequence, i = self._frames[index]
+        return str(sequence.images[i])
+
+    def entry(self, index: int) -> Entry:
+        """A frame's fingertips as the colour camera sees them."""
+        sequence, i = self._frames[index]
+        row, camera = sequence.rows[i], self._camera
+        name = f"{sequence.name}[{row}]"
+        tips = camera.to_colour(sequence.tips[row])
+        joints = tips_to_canonical(tips)
+        return Entry(
+            name,
+            joints_cam=joints,
+            intrinsics=camera.colour_intrinsics,
+            labelled=np.isfinite(joints).all(1),
+            is_left=True,
+            box=hand_box(tips, camera.colour_intrinsics, name, self.image_file(index)),
+            image_size=SIZE,
+            depth=lambda: _depth(sequence, row, camera),
+        )
 
 
 def hand_box(tips: Array, camera: Array, name: str, file: str) -> Box:

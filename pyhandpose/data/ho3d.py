@@ -43,11 +43,11 @@ class Ho3d:
 
     kind = "ho3d"
 
-    def __init__(self, root: Path, split: str, margin: float) -> None:
+    def __init__(self, root: Path, split: str, margin: float, faults: Faults) -> None:
         self._folder, self._margin = root / split, margin
         frame_list = require_file("HO-3D", root, f"{split}.txt")
         self.files: Sequence[Path] = [frame_list]
-        self._frames = _frames(frame_list)
+        self._frames = _frames(frame_list, faults)
         self._suffix = self._image_suffix()
         self.published = NUM_FRAMES[self._suffix, split]
 
@@ -142,15 +142,14 @@ def read_depth(path: Path) -> NDArray[np.float32]:
     return (two_byte_levels(path, high=1, low=0) * METRES_PER_LEVEL).astype(np.float32)
 
 
-def _frames(path: Path) -> list[tuple[str, str]]:
+def _frames(path: Path, faults: Faults) -> list[tuple[str, str]]:
     frames = []
     for number, line in enumerate(path.read_text().split(), start=1):
         sequence, slash, frame = line.partition("/")
         if not (sequence and slash and frame) or "/" in frame or ".." in line:
-            raise DatasetError(
-                Fault("frame list", str(path), f"expected SEQ/ID, got {line!r}", f"line {number}")
-            )
-        frames.append((sequence, frame))
+            faults.report("frame list", path, f"expected SEQ/ID, got {line!r}", f"line {number}")
+        else:
+            frames.append((sequence, frame))
     return frames
 
 
@@ -171,6 +170,5 @@ def open_ho3d(
 ) -> AnnotatedDataset:
     """HO-3D below ``path``, version 2 or 3 by its files."""
     faults = Faults(read.on_error)
-    return AnnotatedDataset(
-        Ho3d(path, split, read.margin), read, f"ho3d:{path}?split={split}", faults
-    )
+    annotations = Ho3d(path, split, read.margin, faults)
+    return AnnotatedDataset(annotations, read, f"ho3d:{path}?split={split}", faults)

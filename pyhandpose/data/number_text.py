@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pyhandpose.data.faults import DatasetError, Fault
+from pyhandpose.data.faults import DatasetError, Fault, Faults
 
 
 def read_numbers(path: Path, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -23,25 +23,27 @@ def read_numbers(path: Path, shape: tuple[int, ...]) -> NDArray[np.float64]:
     return _floats(words, path).reshape(shape)
 
 
-def read_point_rows(path: Path, points: int, columns: int) -> NDArray[np.float64]:
+def read_point_rows(path: Path, points: int, columns: int, faults: Faults) -> NDArray[np.float64]:
     """Rows of points such as ``x,y,z; x,y,z;``, one row a frame: (N, points, columns).
 
+    A row with other than points x columns numbers is reported with its line, and is NaN.
+
     Raises:
-        DatasetError: no such file, or a row with other than points x columns numbers; its line is
-            named.
+        DatasetError: no such file, or not a text.
     """
     lines = _text(path).rstrip().splitlines()
-    rows = np.empty((len(lines), points, columns))
+    rows = np.full((len(lines), points, columns), np.nan)
     for i, line in enumerate(lines):
         found = [point.split(",") for point in line.split(";") if point.strip()]
-        if [len(point) for point in found] != [columns] * points:
-            raise _fault(
-                path,
-                f"expected {points} points of {columns} numbers separated by ';', got {line!r}",
-                f"line {i + 1}",
-            )
-        words = [word for point in found for word in point]
-        rows[i] = _floats(words, path, f"line {i + 1}").reshape(points, columns)
+        entry = f"line {i + 1}"
+        try:
+            if [len(point) for point in found] != [columns] * points:
+                problem = f"expected {points} points of {columns} numbers, each ended by ';'"
+                raise _fault(path, f"{problem}, got {line!r}", entry)
+            words = [word for point in found for word in point]
+            rows[i] = _floats(words, path, entry).reshape(points, columns)
+        except DatasetError as error:
+            faults.add(error.fault)
     return rows
 
 

@@ -39,12 +39,12 @@ class Rhd:
 
     kind = "rhd"
 
-    def __init__(self, root: Path, split: str) -> None:
+    def __init__(self, root: Path, split: str, faults: Faults) -> None:
         self._folder = root / split
         self.published = NUM_IMAGES[split]
         path = require_file("RHD", self._folder, f"anno_{split}.pickle")
         self.files: Sequence[Path] = [path]
-        self._ids, self._values = parse_annotations(load_pickle(path), str(path))
+        self._ids, self._values = parse_annotations(load_pickle(path), str(path), faults)
         self._left: dict[int, bool] = {}
 
     def __len__(self) -> int:
@@ -89,37 +89,41 @@ class Rhd:
 
 
 def parse_annotations(
-    record: Any, file: str
+    record: Any, file: str, faults: Faults
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]:
     """``(ids (N), {K (N,3,3), uv_vis (N,42,3), xyz (N,42,3)})``, in the order of the ids.
 
+    An entry without one of the arrays, or with one of another shape, is reported and left out.
+
     Raises:
-        DatasetError: not a mapping of ids to these three arrays; the entry is named.
+        DatasetError: not a mapping of image numbers.
     """
-    if not isinstance(record, dict) or not record:
+    if not isinstance(record, dict) or not all(isinstance(i, (int, np.integer)) for i in record):
         raise DatasetError(
             Fault("annotation", file, "expected a dict of annotations by image number")
         )
-    try:
-        ids = np.array(sorted(record), dtype=np.int64)
-    except (TypeError, ValueError) as error:
-        raise DatasetError(
-            Fault("annotation", file, f"the keys are no image numbers ({error})")
-        ) from error
-    values = {name: np.empty((len(ids), *shape), np.float32) for name, shape in _SHAPES.items()}
-    for row, identifier in enumerate(ids.tolist()):
-        for name, shape in _SHAPES.items():
-            entry = record[identifier]
-            found = entry.get(name) if isinstance(entry, dict) else None
-            if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
-                problem = f"{name}: expected an array of numbers, got {type(found).__name__}"
-            elif found.shape != shape:
-                problem = f"{name}: expected shape {shape}, got {found.shape}"
-            else:
-                values[name][row] = found
-                continue
-            raise DatasetError(Fault("annotation", file, problem, str(identifier)))
-    return ids, values
+    good = []
+    for identifier in sorted(record):
+        if problem := _odd_entry(record[identifier]):
+            faults.report("annotation", file, problem, identifier)
+        else:
+            good.append(identifier)
+    values = {
+        name: np.array([record[i][name] for i in good], np.float32).reshape(-1, *shape)
+        for name, shape in _SHAPES.items()
+    }
+    return np.array(good, dtype=np.int64), values
+
+
+def _odd_entry(entry: Any) -> str:
+    """What is wrong with an annotation, in words; empty if nothing is."""
+    for name, shape in _SHAPES.items():
+        found = entry.get(name) if isinstance(entry, dict) else None
+        if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
+            return f"{name}: expected an array of numbers, got {type(found).__name__}"
+        if found.shape != shape:
+            return f"{name}: expected shape {shape}, got {found.shape}"
+    return ""
 
 
 def left_is_larger(classes: NDArray[np.integer[Any]]) -> bool:
@@ -154,4 +158,4 @@ def open_rhd(
 ) -> AnnotatedDataset:
     """RHD_published_v2 at ``path``."""
     faults = Faults(read.on_error)
-    return AnnotatedDataset(Rhd(path, split), read, f"rhd:{path}?split={split}", faults)
+    return AnnotatedDataset(Rhd(path, split, faults), read, f"rhd:{path}?split={split}", faults)

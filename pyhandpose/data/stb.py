@@ -78,7 +78,13 @@ class Stb:
     kind = "stb"
 
     def __init__(
-        self, root: Path, sequences: tuple[str, ...], camera: Camera, wrist: Wrist, factor: float
+        self,
+        root: Path,
+        sequences: tuple[str, ...],
+        camera: Camera,
+        wrist: Wrist,
+        factor: float,
+        faults: Faults,
     ) -> None:
         self._root, self._camera = root, camera
         self.published = NUM_FRAMES * len(sequences)
@@ -90,7 +96,12 @@ class Stb:
         ]
         if not self.files:
             require_file("STB", root / "labels", f"{sequences[0]}_{rig}.mat")
-        self._labels = {path.stem[:-3]: read_labels(path) for path in self.files}
+        self._labels: dict[str, NDArray[np.float64]] = {}
+        for path in self.files:
+            try:
+                self._labels[path.stem[:-3]] = read_labels(path)
+            except DatasetError as error:
+                faults.add(error.fault)  # raises, or goes on with the other sequences
         self._frames = [(s, n) for s, points in self._labels.items() for n in range(len(points))]
 
     def __len__(self) -> int:
@@ -209,5 +220,6 @@ def open_stb(
         "all": TEST_SEQUENCES + TRAIN_SEQUENCES,
     }[split]
     name = f"stb:{path}?split={split}&camera={camera}&wrist={wrist}"
-    annotations = Stb(path, sequences, camera, wrist, wrist_factor)
-    return AnnotatedDataset(annotations, read, name, Faults(read.on_error))
+    faults = Faults(read.on_error)
+    annotations = Stb(path, sequences, camera, wrist, wrist_factor, faults)
+    return AnnotatedDataset(annotations, read, name, faults)

@@ -111,9 +111,15 @@ def test_damaged_rows_name_their_line(kind, tmp_path):
         path.write_text("\n".join([lines[0], broken, *lines[2:]]) + "\n")
         with pytest.raises(DatasetError, match=rf"{path.name}\[line 2\]: .*{words}"):
             open_dataset(f"{kind}:{tmp_path}")
+        data = open_dataset(f"{kind}:{tmp_path}?on_error=skip")
+        assert len(data) == 5
+        assert data.faults.counts == {"annotation": 1}
     path.unlink()
     with pytest.raises(DatasetError, match=f"{path.name}: no such file"):
         open_dataset(f"{kind}:{tmp_path}")
+    data = open_dataset(f"{kind}:{tmp_path}?on_error=skip")
+    assert len(data) == 3  # the other sequence
+    assert data.faults.counts == {"missing file": 1}
 
 
 @pytest.mark.parametrize("kind", FORMATS)

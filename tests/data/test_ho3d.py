@@ -120,3 +120,9 @@ def test_another_folder_and_another_list_say_what_is_expected(tmp_path):
     (tmp_path / "train.txt").write_text("ABF10/0000\n../../etc/passwd\n")
     with pytest.raises(DatasetError, match=r"train\.txt\[line 2\]: expected SEQ/ID"):
         open_dataset(f"ho3d:{tmp_path}")
+    ho3d.write(tmp_path, train=1, evaluation=0)
+    with open(tmp_path / "train.txt", "a") as file:
+        file.write("not_a_frame\n")
+    data = open_dataset(f"ho3d:{tmp_path}?on_error=skip")
+    assert len(data) == 1
+    assert data.faults.counts == {"frame list": 1}

@@ -57,6 +57,9 @@ def test_broken_annotations_are_named(dataset, tmp_path):
     rhd.write_annotations(tmp_path, record)
     with pytest.raises(DatasetError, match=r"anno_training.pickle\[1\]: xyz: expected shape \(42,"):
         open_dataset(f"rhd:{tmp_path}")
+    skipping = open_dataset(f"rhd:{tmp_path}?on_error=skip&size=16")
+    assert [s.entry for s in skipping.read(torch.arange(len(skipping))).source] == ["00000"]
+    assert skipping.faults.counts == {"annotation": 1}
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(DatasetError, match="not a whole pickle"):
         open_dataset(f"rhd:{tmp_path}")

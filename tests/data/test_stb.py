@@ -103,6 +103,10 @@ def test_damaged_label_files_are_named(tmp_path):
     stb.write_labels(tmp_path, "B1Counting_SK", [np.zeros((20, 3))])
     with pytest.raises(DatasetError, match=r"expected \(3,21,N\), got shape \(3, 20, 1\)"):
         open_dataset(f"stb:{tmp_path}?split=test")
+    stb.write(tmp_path, sequences=("B1Random",), frames=1)  # the other sequence is whole
+    skipping = open_dataset(f"stb:{tmp_path}?split=test&on_error=skip&size=16")
+    assert [s.entry for s in skipping.read(torch.arange(1)).source] == ["B1Random[0]"]
+    assert skipping.faults.counts == {"annotation": 1}
     with pytest.raises(FileNotFoundError, match=r"B2Counting_SK\.mat"):
         open_dataset(f"stb:{tmp_path}?split=train")
 
