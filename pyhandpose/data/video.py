@@ -103,18 +103,21 @@ class VideoWriter:
         Args:
             stem: the file without its suffix.
             fps: frames per second.
-            size: (width, height) of every frame, px.
+            size: (width, height) of every frame, px; an odd one is repeated by a row or column at
+                the end, because the codecs know even ones only.
 
         Raises:
             VideoError: OpenCV is missing, or it can write neither.
         """
         cv2 = require_opencv(str(stem))
+        self._padding = ((0, size[1] % 2), (0, size[0] % 2), (0, 0))
+        even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
         stem.parent.mkdir(parents=True, exist_ok=True)
         for suffix, codec in CODECS:
             self.path = stem.with_name(stem.name + suffix)
             self._temporary = stem.with_name(f".{stem.name}.{os.getpid()}{suffix}")
             code = cv2.VideoWriter_fourcc(*codec)
-            self._writer: Any = cv2.VideoWriter(str(self._temporary), code, fps, size)
+            self._writer: Any = cv2.VideoWriter(str(self._temporary), code, fps, even)
             if self._writer.isOpened():
                 return
             self._temporary.unlink(missing_ok=True)
@@ -122,7 +125,8 @@ class VideoWriter:
 
     def write(self, frame: Frame) -> None:
         """Append (H,W,3) uint8 RGB."""
-        self._writer.write(np.ascontiguousarray(frame[..., ::-1]))
+        even = np.pad(frame, self._padding, mode="edge")
+        self._writer.write(np.ascontiguousarray(even[..., ::-1]))
 
     def __enter__(self) -> VideoWriter:
         return self

@@ -29,6 +29,18 @@ def test_what_is_written_is_read_in_rgb(clip):
     np.testing.assert_allclose(colours, expected, atol=12)  # the codec loses some
 
 
+def test_no_row_or_column_is_lost_of_an_odd_size(tmp_path):
+    pytest.importorskip("cv2", reason="OpenCV is an extra")
+    frame = np.zeros((65, 97, 3), np.uint8)
+    frame[:, -1] = 255
+    with VideoWriter(tmp_path / "odd", 10.0, (97, 65)) as writer:
+        writer.write(frame)
+    with VideoSource(str(writer.path)) as source:
+        (read,) = source.frames()
+    assert read.shape == (66, 98, 3)
+    assert read[:, 96:].mean() > 200
+
+
 def test_an_interrupted_video_leaves_nothing(tmp_path):
     pytest.importorskip("cv2", reason="OpenCV is an extra")
     with contextlib.suppress(RuntimeError), VideoWriter(tmp_path / "clip", 10.0, (64, 48)) as video:
