@@ -196,7 +196,7 @@ def _similar(
         norm = torch.linalg.vector_norm(deviation.flatten(1), dim=1)[:, None, None]  # (n,1,1)
         shrink = (norm / (norm + norm_offset)).square()
         # about the mean of the target, which is that of the aligned pose
-        aligned = shrink * aligned + (1 - shrink) * _mean(target, weights)
+        aligned.mul_(shrink).add_((1 - shrink) * _mean(target, weights))
     return aligned
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-BLOCK = 4096
+BLOCK = 2048
 """Poses of 21 joints at a time: what is computed from a block stays in the CPU's cache."""
 
 ON_THE_GRID = 1e-9
