@@ -91,6 +91,7 @@ def check_labels(entry: Entry, file: str) -> Labels:
         in_image = joints_cam @ camera.T
         with np.errstate(invalid="ignore", divide="ignore"):
             in_image = in_image[:, :2] / in_image[:, 2:]
+        in_image[~np.isfinite(in_image).all(1)] = np.nan  # in the camera's own plane: no point
         if joints_img is None:
             joints_img = in_image
         else:

@@ -10,8 +10,10 @@ from PIL import Image
 
 from pyhandpose.data.annotated import AnnotatedDataset, ReadOptions
 from pyhandpose.data.augment import AugmentConfig, augment
+from pyhandpose.data.crop import Canvas, Labels
 from pyhandpose.data.entry import Entry, odd_intrinsics
 from pyhandpose.data.faults import DatasetError, EmptyBatchError, Faults
+from pyhandpose.data.photo import read_photo
 from pyhandpose.data.synthetic import render
 from pyhandpose.hand.camera import mirror, project
 from pyhandpose.hand.skeleton import from_canonical
@@ -118,6 +120,31 @@ def test_image_and_mask_are_cropped_alike(tmp_path):
     assert not batch.image[0, :, :48].any()
     assert not batch.mask[0, :, :48].any()
     assert torch.equal(batch.depth[0, :, 48:], hands.batch.depth[0, :, :48])
+
+
+@pytest.mark.parametrize("is_left", [False, True])
+@pytest.mark.parametrize("size", [24, 72])
+def test_a_spot_in_the_picture_stays_under_its_label(tmp_path, size, is_left):
+    picture = np.zeros((40, 40), np.uint8)
+    picture[8:20, 16:28] = 255  # its middle is (21.5, 13.5)
+    Image.fromarray(picture).convert("RGB").save(tmp_path / "spot.png")
+    canvas = Canvas.of((10.0, 2.0, 34.0, 26.0), (40, 40), size, is_left)
+    spot = np.full((21, 2), [21.5, 13.5])
+    label = canvas.labels(Labels(spot, None, None))["joints_img"][0]
+    shown = canvas.image(read_photo(tmp_path / "spot.png"))[..., 0], canvas.nearest(picture)
+    for pixels in shown:
+        rows, columns = np.mgrid[:size, :size]
+        weight = pixels.astype(float)
+        middle = [(weight * columns).sum(), (weight * rows).sum()] / weight.sum()
+        np.testing.assert_allclose(label, middle, atol=0.01)
+
+
+def test_a_joint_in_the_plane_of_the_camera_has_no_label(tmp_path):
+    hands = Hands(tmp_path, count=1, crop="whole", joints_img=None)
+    hands.entries[0]["joints_cam"][3, 2] = 0.0
+    batch = opened(hands).read(torch.arange(1))
+    assert batch.joint_valid.sum() == batch.joint_valid_cam.sum() == 20
+    assert torch.equal(batch.joint_valid, batch.joint_valid_cam)
 
 
 def test_unlabelled_joints_are_nan_and_train_with_masks(tmp_path):

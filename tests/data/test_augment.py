@@ -136,7 +136,9 @@ def test_joints_may_have_an_image_point_and_no_3d_label():
     has_3d[1] = False
     batch.joints_cam[1] = math.nan
     batch.intrinsics[1] = math.nan
+    batch.joints_cam[2, 7] = math.nan  # said to be labelled, and is not
     view = augment(replace(batch, joint_valid_cam=has_3d), GEOMETRY, generator(), 64)
+    has_3d[2, 7] = False
     assert torch.equal(view.joint_valid, batch.joint_valid)
     assert torch.equal(view.joint_valid_cam, has_3d)
     assert view.joints_cam.isfinite().all()
