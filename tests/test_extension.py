@@ -150,3 +150,32 @@ def test_cuda_is_built_when_nvcc_and_torch_agree(monkeypatch, cuda, nvcc, force,
     chosen, why = setup.cuda_choice(Torch(cuda))
     assert (chosen is None) == bool(reason)
     assert reason in why
+
+
+SHARE_OF_OTHER_THREADS = """
+import os, torch
+from pyhandpose import ops
+
+def seconds():
+    tasks = [(int(task), open(f"/proc/self/task/{task}/stat").read().rsplit(")", 1)[1].split())
+             for task in os.listdir("/proc/self/task")]
+    return {task: int(fields[11]) for task, fields in tasks}
+
+torch.set_num_threads(2)
+z = torch.randn(4096, 64)
+ops.nt_xent(z)
+before = seconds()
+for _ in range(20):
+    ops.nt_xent(z)
+spent = {task: ticks - before.get(task, 0) for task, ticks in seconds().items()}
+print(max(ticks for task, ticks in spent.items() if task != os.getpid()) / sum(spent.values()))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads' times are Linux's")
+def test_a_second_thread_does_its_share():
+    """Compiled without OpenMP, torch's parallel_for is a serial loop, and nothing says so."""
+    done = subprocess.run(
+        [sys.executable, "-c", SHARE_OF_OTHER_THREADS], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) > 0.3
