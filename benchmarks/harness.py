@@ -204,7 +204,7 @@ class Harness:
     ) -> None:
         self.comparison, self.device, self.limits = comparison, device, limits
         self.deadline = deadline  # of time.monotonic()
-        self.history = History(comparison.growth)
+        self.history = History(comparison.growth, comparison.grows_from)
         self.start = start
         self.workers: dict[str, Worker] = {}
 

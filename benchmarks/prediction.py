@@ -30,14 +30,16 @@ class Limits:
 class History:
     """Sizes, times and memory of the calls so far, by provider and passes."""
 
-    def __init__(self, growth: float) -> None:
+    def __init__(self, growth: float, grows_from: int = 1) -> None:
+        """``grows_from``: below this size fixed costs hide the growth; times predict nothing."""
         self.growth = growth
+        self.grows_from = grows_from
         self.times: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
         self.memory: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
 
     def add(self, name: str, passes: str, size: int, seconds: float, bytes_: float) -> None:
         """Keep what tells of larger sizes."""
-        if seconds >= SHORTEST:
+        if seconds >= SHORTEST and size >= self.grows_from:
             self.times[name, passes][size] = seconds
         if bytes_ >= SMALLEST:
             self.memory[name, passes][size] = bytes_

@@ -77,6 +77,14 @@ def test_calls_of_fixed_cost_predict_nothing():
     assert refusal(history(), 1 << 20) is None
 
 
+def test_a_slow_call_of_a_small_case_predicts_nothing():
+    past = History(growth=2, grows_from=512)
+    past.add("rival", "forward", 4, 2e-3, 1 << 20)
+    assert refusal(past, 4096) is None
+    past.add("rival", "forward", 512, 2e-3, 1 << 20)
+    assert refusal(past, 1 << 17, seconds=100.0) == "would take 131 s"
+
+
 def test_passes_and_providers_are_predicted_apart():
     past = history((8192, 2.0, 1 * GB))
     assert past.refusal("rival", "forward+backward", 1 << 20, LIMITS, 5.0) is None
