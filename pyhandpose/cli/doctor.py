@@ -119,13 +119,24 @@ def ops_that_fail() -> list[Finding]:
         identity = torch.eye(2, 3).expand(4, 2, 3)
         latent = torch.arange(16.0).reshape(4, 2, 2)
         if torch.equal(ops.latent_affine(latent, identity), latent):
-            return [Finding("ops", "ok", "latent_affine computes what it should")]
+            works = Finding("ops", "ok", "latent_affine computes what it should")
+            return [works, errors_of_ops()]
         text = "latent_affine returned a wrong value"
     except Exception as error:
         text = f"latent_affine failed: {error}"
     return [
         Finding("ops", "fault", text, "rebuild, and report this with `pyhandpose doctor --json`")
     ]
+
+
+def errors_of_ops() -> Finding:
+    """Make a wrong call in another process, which a bad build would end."""
+    from pyhandpose.testing.errors import REMEDY, errors_that_do_not_arrive
+
+    fault = errors_that_do_not_arrive()
+    if fault is None:
+        return Finding("errors", "ok", "a wrong argument raises ValueError")
+    return Finding("errors", "fault", fault, REMEDY)
 
 
 def packages() -> list[Finding]:

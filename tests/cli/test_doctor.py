@@ -19,6 +19,17 @@ def test_json_holds_every_finding(capsys):
     assert {"pyhandpose", "torch", "extension", "cpu kernels", "cuda kernels", "threads"} <= topics
 
 
+def test_a_build_whose_errors_end_python_is_a_fault_with_its_remedy(monkeypatch):
+    from pyhandpose.testing import errors
+
+    assert doctor.errors_of_ops().level == "ok"
+    monkeypatch.setattr(errors, "WRONG_CALL", "import os; os.abort()")
+    fault = doctor.errors_of_ops()
+    assert fault.level == "fault"
+    assert "ends Python with status -6" in fault.text
+    assert "CXX=" in fault.remedy
+
+
 @pytest.mark.parametrize(
     ("error", "text", "remedy"),
     [
