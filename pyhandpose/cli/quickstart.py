@@ -20,9 +20,9 @@ DESCRIPTION = """See PeCLR beat SimCLR and training from scratch, on this machin
 
 Renders a synthetic world of hands (cached), pre-trains three encoders without labels, compares them
 with training from scratch by a linear probe and by fine-tuning with few labels, and trains the
-model that `pyhandpose predict` uses when it is given none. About 15 minutes on two cores, under 3
-with --fast. Ctrl-C stops after the step; the same
-command goes on from there.
+model that `pyhandpose predict` uses when it is given none. About 13 minutes on two cores, under 3
+with --fast. Trainings run side by side where there is more than one core; what they print goes to
+OUT/runs/output.txt. Ctrl-C stops after the step; the same command goes on from there.
 
 Read OUT/report.md when it is done.
 """

@@ -34,6 +34,7 @@ from pyhandpose.training.presets import (
     tiny_cpu_simclr,
     tiny_cpu_supervised,
 )
+from pyhandpose.training.side_by_side import Job, run_side_by_side
 
 METRICS = ("epe_2d", "pa_epe")
 CLAIM_LABELS = 256
@@ -53,7 +54,7 @@ class QuickstartConfig:
     """Side of the rendered images, px. Errors in px are in these pixels."""
     look: str = "wild"
     """Look of the synthetic world."""
-    epochs: int = 14
+    epochs: int = 28
     """Passes over the images in each pre-training."""
     probe_labels: tuple[int, ...] = (64, 256)
     """Numbers of labels for the ridge probe."""
@@ -63,7 +64,7 @@ class QuickstartConfig:
     """Steps of each fine-tuning, whatever the number of labels."""
     num_seeds: int = 3
     """Draws of labels (and of the head's weights), for mean and spread."""
-    model_epochs: int = 10
+    model_epochs: int = 16
     """Passes over all labels when the model for `pyhandpose predict` is trained at the end."""
 
 
@@ -195,11 +196,68 @@ def summary(evaluation: Evaluation) -> dict[str, float]:
     return {name: evaluation.summaries[name].mean for name in METRICS}
 
 
+def train_in(
+    run: Path, spec: str, chosen: Tensor | None, preset: Preset, encoder: Path | None
+) -> Any:
+    """Train a method on a dataset, or on ``chosen`` samples of it, in the folder ``run``.
+
+    It starts from the encoder of another run, if one is given, and goes on where an earlier call
+    stopped. Returns the method.
+    """
+    data = open_dataset(spec)
+    if chosen is not None:
+        data = Subset(data, chosen)
+    method = build_method(preset.method, preset.train.seed)
+    if encoder is not None:
+        load_encoder(encoder, into=method)
+    train(method, data, preset.train, run, resume=has_begun(run))
+    return method
+
+
+def has_begun(run: Path) -> bool:
+    """Whether a run has a checkpoint from which it can go on."""
+    return (run / "checkpoints" / "latest.json").exists()
+
+
+def pretrain(run: Path, spec: str, preset: Preset) -> None:
+    """Pre-train; the encoder stays in the run's folder."""
+    train_in(run, spec, None, preset, None)
+
+
+def finetune(
+    run: Path, spec: str, chosen: Tensor, preset: Preset, encoder: Path | None, test_spec: str
+) -> dict[str, float]:
+    """Fine-tune on the chosen samples; {metric: value} on the test images."""
+    method = train_in(run, spec, chosen, preset, encoder)
+    return summary(test_errors(method, test_spec, run.name, progress=False))
+
+
+def test_errors(method: Any, test_spec: str, name: str, *, progress: bool) -> Evaluation:
+    """Every metric of the tables, on the test images."""
+    size = tiny_cpu_supervised().train.view_size
+    return evaluate(
+        method,
+        open_dataset(test_spec),
+        name=name,
+        input_size=size,
+        metrics=METRICS,
+        progress=progress,
+    )
+
+
 class Quickstart:
     """Runs the stages in a folder; a stage that was finished there before is not repeated."""
 
-    def __init__(self, config: QuickstartConfig, out: Path, model_folder: Path) -> None:
+    def __init__(
+        self,
+        config: QuickstartConfig,
+        out: Path,
+        model_folder: Path,
+        processes: int | None = None,
+    ) -> None:
+        """``processes``: of trainings side by side; None means as many as torch uses threads."""
         self.config, self.out, self.model_folder = config, out, model_folder
+        self.processes = processes
         self.result = QuickstartResult(config)
         self.contestants = contestants(config)
         spec = "synthetic:{}?size={}&look={}&seed={}"
@@ -213,10 +271,9 @@ class Quickstart:
             self.train_data = open_dataset(self.train_spec)
             self.test_data = open_dataset(self.test_spec)
             self.train_poses, self.test_poses = map(read_poses, (self.train_data, self.test_data))
-        for contestant in self.contestants:
-            if contestant.preset is not None:
-                with self._stage(f"pre-train {contestant.name} (no labels)"):
-                    self._pretrain(contestant)
+        names = ", ".join(c.name for c in self.contestants if c.preset is not None)
+        with self._stage(f"pre-train without labels: {names}"):
+            self._pretrain()
         with self._stage("probe: frozen features, linear read-out"):
             self._probe()
         with self._stage("fine-tune with few labels"):
@@ -233,35 +290,37 @@ class Quickstart:
         self.result.seconds[title] = seconds = time.perf_counter() - start
         print(f"   {seconds:.0f} s", flush=True)
 
-    def _pretrain(self, contestant: Contestant) -> None:
-        assert contestant.preset is not None
-        method = build_method(contestant.preset.method, contestant.preset.train.seed)
-        self._train(method, self.train_data, contestant.preset, contestant.folder)
+    def _pretrain(self) -> None:
+        self._side_by_side(
+            [
+                Job(
+                    contestant.name,
+                    self._run(contestant.folder),
+                    preset.train.epochs * (self.config.num_images // preset.train.batch_size),
+                    pretrain,
+                    (self._run(contestant.folder), self.train_spec, preset),
+                )
+                for contestant in self.contestants
+                if (preset := contestant.preset) is not None
+            ]
+        )
 
-    def _train(self, method: Any, data: Dataset, preset: Preset, folder: str) -> None:
-        """Train, or go on where an earlier call stopped."""
-        run = self.out / "runs" / folder
-        resume = (run / "checkpoints" / "latest.json").exists()
-        self.result.resumed |= resume
-        train(method, data, preset.train, run, resume=resume)
+    def _side_by_side(self, jobs: list[Job]) -> list[Any]:
+        self.result.resumed |= any(has_begun(job.run_dir) for job in jobs)
+        return run_side_by_side(jobs, self.out / "runs" / "output.txt", self.processes)
 
-    def _finetuned(self, contestant: Contestant, data: Dataset, preset: Preset, folder: str) -> Any:
-        """A pose estimator trained on all of ``data`` from a contestant's encoder."""
-        method = build_method(preset.method, preset.train.seed)
-        if (encoder := self._encoder_checkpoint(contestant)) is not None:
-            load_encoder(encoder, into=method)
-        self._train(method, data, preset, folder)
-        return method
+    def _run(self, folder: str) -> Path:
+        return self.out / "runs" / folder
 
-    def _encoder_checkpoint(self, contestant: Contestant) -> Path | None:
-        return None if contestant.preset is None else self.out / "runs" / contestant.folder
+    def _encoder_run(self, contestant: Contestant) -> Path | None:
+        return None if contestant.preset is None else self._run(contestant.folder)
 
     def _probe(self) -> None:
         base = tiny_cpu_supervised()
         for contestant in self.contestants:
             method = build_method(base.method, base.train.seed)
-            if (checkpoint := self._encoder_checkpoint(contestant)) is not None:
-                load_encoder(checkpoint, into=method)
+            if (run := self._encoder_run(contestant)) is not None:
+                load_encoder(run, into=method)
             size = base.train.view_size
             features = extract_features(method.encoder, self.train_data, size)
             test_features = extract_features(method.encoder, self.test_data, size)
@@ -281,29 +340,30 @@ class Quickstart:
         return probe_errors(features[chosen], poses, test_features, self.test_poses)
 
     def _finetune(self) -> None:
-        base, config = tiny_cpu_supervised(), self.config
-        for contestant in self.contestants:
-            by_count = self.result.finetune[contestant.name] = {}
-            for count in config.finetune_labels:
-                preset = finetune_preset(base, count, config.finetune_steps)
-                by_count[count] = [
-                    self._finetune_once(contestant, preset, count, seed)
-                    for seed in range(config.num_seeds)
-                ]
+        config = self.config
+        cases = [
+            (contestant, count, seed)
+            for contestant in self.contestants
+            for count in config.finetune_labels
+            for seed in range(config.num_seeds)
+        ]
+        results = self._side_by_side([self._finetune_job(*case) for case in cases])
+        for (contestant, count, _), errors in zip(cases, results, strict=True):
+            by_count = self.result.finetune.setdefault(contestant.name, {})
+            by_count.setdefault(count, []).append(errors)
 
-    def _finetune_once(
-        self, contestant: Contestant, preset: Preset, num_labels: int, seed: int
-    ) -> dict[str, float]:
-        chosen = label_subset(len(self.train_data), num_labels, seed)
-        folder = f"{contestant.folder}-{num_labels}-labels-seed{seed}"
-        seeded = replace(preset, train=replace(preset.train, seed=seed))
-        method = self._finetuned(contestant, Subset(self.train_data, chosen), seeded, folder)
-        return summary(self._evaluate(method, contestant.name, progress=False))
-
-    def _evaluate(self, method: Any, name: str, progress: bool) -> Evaluation:
-        size = tiny_cpu_supervised().train.view_size
-        return evaluate(
-            method, self.test_data, name=name, input_size=size, metrics=METRICS, progress=progress
+    def _finetune_job(self, contestant: Contestant, num_labels: int, seed: int) -> Job:
+        preset = finetune_preset(tiny_cpu_supervised(), num_labels, self.config.finetune_steps)
+        preset = replace(preset, train=replace(preset.train, seed=seed))
+        chosen = label_subset(self.config.num_images, num_labels, seed)
+        run = self._run(f"{contestant.folder}-{num_labels}-labels-seed{seed}")
+        encoder = self._encoder_run(contestant)
+        return Job(
+            f"{contestant.name}, draw {seed + 1}",
+            run,
+            preset.train.epochs * max(1, num_labels // preset.train.batch_size),
+            finetune,
+            (run, self.train_spec, chosen, preset, encoder, self.test_spec),
         )
 
     def _model(self) -> Evaluation:
@@ -311,9 +371,12 @@ class Quickstart:
         preset = replace(
             base, train=replace(base.train, epochs=self.config.model_epochs, batch_size=128)
         )
-        method = self._finetuned(self.contestants[0], self.train_data, preset, "model")
+        run = self._run("model")
+        self.result.resumed |= has_begun(run)
+        encoder = self._encoder_run(self.contestants[0])
+        method = train_in(run, self.train_spec, None, preset, encoder)
         save_checkpoint(self.model_folder, method, preset.train.view_size)
-        evaluation = self._evaluate(method, "all labels", progress=True)
+        evaluation = test_errors(method, self.test_spec, "all labels", progress=True)
         self.result.model = summary(evaluation)
         self.result.mean_pose = summary(
             mean_pose_baseline(self.train_data, self.test_data, progress=False)

@@ -102,9 +102,9 @@ class ResidualBlock(nn.Module):
 
 
 class TinyResNet(Encoder):
-    """A ten-layer ResNet for small views: 3x3 stem of stride 2, then four stages of one block.
+    """A ten-layer ResNet for small views: 3x3 stem of stride 2, max-pool, four stages of one block.
 
-    With width w and 64 px views the stages have w, 2w, 4w, 8w channels at 32, 16, 8, 4 px. The last
+    With width w and 64 px views the stages have w, 2w, 4w, 8w channels at 16, 8, 4, 2 px. The last
     map is pooled to 2 x 2 and not to one mean: a hand's position must survive, and so few channels
     cannot carry it through a global mean as a ResNet-50's 2,048 can.
     """
@@ -126,6 +126,6 @@ class TinyResNet(Encoder):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B,3,S,S) -> (B,32w), the means over the quarters of the last feature map."""
-        x = F.relu(self.bn1(self.conv1(image)))
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(image))), 3, stride=2, padding=1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return torch.flatten(F.adaptive_avg_pool2d(x, self.GRID), 1)

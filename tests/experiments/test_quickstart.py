@@ -27,7 +27,7 @@ def finished(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     folder = tmp_path_factory.mktemp("quickstart")
     patch.setenv("PYHANDPOSE_CACHE", str(folder / "cache"))
-    quickstart = Quickstart(MICRO, folder / "out", folder / "model")
+    quickstart = Quickstart(MICRO, folder / "out", folder / "model", processes=2)
     quickstart.run()
     write_report(quickstart, "pyhandpose quickstart")
     yield quickstart
@@ -76,7 +76,7 @@ def test_a_second_run_repeats_no_training_and_gives_the_same_numbers(finished, m
         return real(method, data, config, folder, resume=resume)
 
     monkeypatch.setattr(module, "train", counting)
-    again = Quickstart(MICRO, finished.out, finished.model_folder)
+    again = Quickstart(MICRO, finished.out, finished.model_folder, processes=1)
     assert again.run().probe == finished.result.probe
     assert again.result.finetune == finished.result.finetune
     assert steps
