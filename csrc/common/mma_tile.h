@@ -71,6 +71,48 @@ struct ColumnSplits {
   PYHANDPOSE_HD int end(int split) const { return begin(split + 1); }
 };
 
+// Pairs of bands of rows (I,J), I <= J, for sums over the rows of a symmetric matrix: every element
+// serves its row and its column, which leaves sums at place J of the rows of I and, where the bands
+// differ, at place I of the rows of J. A row has one place for each band.
+struct BandPairs {
+  // 32 bands make pairs enough for a large device; more and narrower ones cost more beyond their
+  // elements. Bands of kManyRows rows cost little: from there on they grow in number, to 64, which
+  // bounds the memory.
+  static constexpr int64_t kFewBands = 32, kManyRows = 1024, kMostBands = 64;
+
+  struct Pair {
+    int first, second;
+  };
+
+  int64_t num_rows, band_rows;
+  int num_bands;
+
+  PYHANDPOSE_HD BandPairs(int64_t num_rows, int64_t band_rows)
+      : num_rows(num_rows),
+        band_rows(band_rows),
+        num_bands(static_cast<int>((num_rows + band_rows - 1) / band_rows)) {}
+
+  // Whole tiles of rows; 0 where the pairs were fewer than the blocks that ColumnSplits makes.
+  PYHANDPOSE_HD static int64_t usual_band_rows(int64_t num_rows) {
+    constexpr int64_t kMostRows = kMostBands * kMmaTileRows;
+    const int64_t wide = num_rows / kFewBands < kManyRows ? num_rows / kFewBands : kManyRows;
+    const int64_t tiles = wide / kMmaTileRows, least = (num_rows + kMostRows - 1) / kMostRows;
+    const int64_t rows = (tiles > least ? tiles : least) * kMmaTileRows;
+    return BandPairs(num_rows, rows).count() < ColumnSplits::kBlocks ? 0 : rows;
+  }
+  PYHANDPOSE_HD int count() const { return num_bands * (num_bands + 1) / 2; }
+  PYHANDPOSE_HD Pair pair(int index) const {
+    int first = 0;
+    for (; index >= num_bands - first; ++first) index -= num_bands - first;
+    return {first, first + index};
+  }
+  PYHANDPOSE_HD int64_t begin(int band) const {
+    const int64_t row = band * band_rows;
+    return row < num_rows ? row : num_rows;
+  }
+  PYHANDPOSE_HD int64_t end(int band) const { return begin(band + 1); }
+};
+
 // Shared memory of a block that keeps all chunks of its rows, and of two tiles of columns with a
 // weight for each column: one in use, the next on its way.
 struct ResidentLayout {

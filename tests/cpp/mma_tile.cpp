@@ -114,6 +114,38 @@ void check_splits() {
   expect(ColumnSplits(512, 512, 1).count > 1 && ColumnSplits(4096, 4096, 1).count > 1, "one", 0);
 }
 
+// Every pair of rows belongs to one pair of bands, and every row's places are written once.
+void check_bands() {
+  for (int64_t rows : {1, 127, 128, 129, 1000, 2816, 4100})
+    for (int64_t band_rows : {128, 256, 1024, 8192}) {
+      const BandPairs bands(rows, band_rows);
+      const int n = bands.num_bands;
+      std::vector<int> written(static_cast<size_t>(n * n));
+      for (int i = 0; i < bands.count(); ++i) {
+        const auto [first, second] = bands.pair(i);
+        expect(0 <= first && first <= second && second < n, "pair", i);
+        ++written[static_cast<size_t>(first * n + second)];
+        if (first != second) ++written[static_cast<size_t>(second * n + first)];
+      }
+      for (const int times : written) expect(times == 1, "places", rows);
+      expect(bands.begin(0) == 0 && bands.end(n - 1) == rows, "all rows", rows);
+      for (int band = 0; band < n; ++band) {
+        expect(bands.begin(band) < bands.end(band), "a band without rows", band);
+        expect(bands.begin(band) % kMmaTileRows == 0, "a band within a tile", band);
+      }
+    }
+  for (int64_t rows = 2; rows < int64_t{1} << 31; rows += 2 + rows / 50 * 2) {
+    const int64_t band_rows = BandPairs::usual_band_rows(rows);
+    if (band_rows == 0) {
+      expect(rows < 4096, "few rows", rows);
+      continue;
+    }
+    const BandPairs bands(rows, band_rows);
+    expect(band_rows % kMmaTileRows == 0 && bands.count() >= ColumnSplits::kBlocks, "bands", rows);
+    expect(bands.num_bands <= BandPairs::kMostBands, "more memory than said", rows);
+  }
+}
+
 // Ranges of shared memory, aligned, apart from one another, and nothing beyond them.
 struct Ranges {
   std::vector<bool> taken;
@@ -178,7 +210,9 @@ void check_left_out() {
       expect(visited == num - 2, "negatives", row);
     }
     const LeftOut padding(square, num);
-    expect(!padding(0) && padding(num), "a row of the padding", num);
+    for (int first = 0; first < num; first += kMmaTileColumns)
+      expect(padding(first) && padding.among(first) && padding.bits(first) == ~uint64_t{0},
+             "a row of the padding", num);
   }
 }
 
@@ -190,6 +224,7 @@ int main() {
   check_schedule();
   check_operands();
   check_splits();
+  check_bands();
   check_shared_memory();
   check_left_out();
   return faults == 0 ? 0 : 1;

@@ -1,11 +1,12 @@
 // Runs nt_xent's CUDA kernels, from their own source, on the host.
 //
-//   nt_xent_cuda float|double PRECISION SHARED_KB TEMPERATURE M D [SIZE...] < input > output
+//   nt_xent_cuda float|double PRECISION SHARED_KB BAND_ROWS TEMPERATURE M D [SIZE...] < input
 //
 // Input: z (M,D), then the column of each row's positive (M,) int64. Output, float64: the loss,
 // log-sums (M,), gradient (M,D). Without sizes the square call, whose positives are (i + N) mod M;
 // with them the rectangular one, in consecutive parts of so many rows. A block may ask for
-// SHARED_KB of shared memory.
+// SHARED_KB of shared memory. With BAND_ROWS above 0 the square's forward pass is the symmetric
+// one.
 #include <cuda_runtime.h>
 
 #include <string>
@@ -61,14 +62,17 @@ int num_splits(Precision precision, ColumnSplits splits) {
 
 template <typename T>
 void forward(const Rows<T>& rows, const Rows<T>& columns, const Contrast& contrast,
-             double temperature, double* log_sums, double* loss) {
+             double temperature, int64_t band_rows, double* log_sums, double* loss) {
   const int splits = num_splits(rows.precision, nt_xent_mma_forward_splits(contrast));
+  const int64_t bands = band_rows > 0 ? BandPairs(contrast.rows.num_rows, band_rows).num_bands : 0;
   auto sums = unwritten<double>(splits * contrast.rows.num_rows);
+  auto band_sums = unwritten<float>(bands * contrast.rows.num_rows);
   auto row_loss = unwritten<double>(contrast.rows.num_rows);
   T mean;
-  nt_xent_forward_cuda<T>({rows.panels.data(), columns.panels.data(), sums.data(), log_sums,
-                           row_loss.data(), contrast, temperature, splits},
-                          {rows.operand, columns.operand, rows.precision}, &mean, nullptr);
+  nt_xent_forward_cuda<T>(
+      {rows.panels.data(), columns.panels.data(), sums.data(), log_sums, row_loss.data(), contrast,
+       temperature, splits, band_rows, band_sums.data()},
+      {rows.operand, columns.operand, rows.precision}, &mean, nullptr);
   *loss += mean;
 }
 
@@ -103,7 +107,7 @@ std::vector<T> read(int64_t count) {
 }
 
 template <typename T>
-void run(Precision precision, double temperature, PanelShape all,
+void run(Precision precision, int64_t band_rows, double temperature, PanelShape all,
          const std::vector<int64_t>& sizes) {
   const auto z = read<T>(all.num_rows * all.dim);
   const auto positive = read<int64_t>(all.num_rows);
@@ -115,7 +119,7 @@ void run(Precision precision, double temperature, PanelShape all,
   const Rows<T> columns(z.data(), all, precision);
   if (sizes.empty()) {
     const Contrast square{all, all};
-    forward(columns, columns, square, temperature, log_sums.data(), &loss);
+    forward(columns, columns, square, temperature, band_rows, log_sums.data(), &loss);
     backward(columns, columns, square, temperature, log_sums.data(), gradient.data());
   }
   for (const bool is_forward : {true, false}) {
@@ -125,7 +129,7 @@ void run(Precision precision, double temperature, PanelShape all,
       const Rows<T> rows(z.data() + first * all.dim, part, precision);
       const Contrast contrast{part, all, itself.data() + first, positive.data() + first};
       if (is_forward)
-        forward(rows, columns, contrast, temperature, log_sums.data() + first, &loss);
+        forward(rows, columns, contrast, temperature, 0, log_sums.data() + first, &loss);
       else
         backward(rows, columns, contrast, temperature, log_sums.data(),
                  gradient.data() + first * all.dim);
@@ -140,16 +144,16 @@ void run(Precision precision, double temperature, PanelShape all,
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count < 7) return 1;
+  if (count < 8) return 1;
   const std::string dtype = arguments[1], name = arguments[2];
   const Precision precision = name == "bf16x3" ? Precision::kBf16x3
                               : name == "tf32" ? Precision::kTf32
                               : name == "bf16" ? Precision::kBf16
                                                : Precision::kFfma;
-  const PanelShape all{std::atoll(arguments[5]), std::atoll(arguments[6])};
   on_host::largest_shared_bytes = std::atoi(arguments[3]) * 1024;
+  const PanelShape all{std::atoll(arguments[6]), std::atoll(arguments[7])};
   std::vector<int64_t> sizes;
-  for (int i = 7; i < count; ++i) sizes.push_back(std::atoll(arguments[i]));
+  for (int i = 8; i < count; ++i) sizes.push_back(std::atoll(arguments[i]));
   const auto run_dtype = dtype == "double" ? run<double> : run<float>;
-  run_dtype(precision, std::atof(arguments[4]), all, sizes);
+  run_dtype(precision, std::atoll(arguments[4]), std::atof(arguments[5]), all, sizes);
 }

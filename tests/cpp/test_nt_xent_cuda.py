@@ -25,11 +25,11 @@ def program(compile_on_host):
     return compile_on_host("nt_xent_cuda")
 
 
-def run(program, z, positive, precision, temperature, sizes=(), shared_kb=227):
+def run(program, z, positive, precision, temperature, sizes=(), shared_kb=227, band_rows=0):
     """Loss (), log-sums (M,) and gradient (M,D) of the kernels."""
     num_rows, dim = z.shape
     dtype = {torch.float32: "float", torch.float64: "double"}[z.dtype]
-    arguments = [dtype, precision, shared_kb, temperature, num_rows, dim, *sizes]
+    arguments = [dtype, precision, shared_kb, band_rows, temperature, num_rows, dim, *sizes]
     result = subprocess.run(
         [program, *map(str, arguments)],
         input=z.numpy().tobytes() + positive.numpy().tobytes(),
@@ -42,25 +42,29 @@ def run(program, z, positive, precision, temperature, sizes=(), shared_kb=227):
 
 
 def exact(z, temperature):
-    """Loss and gradient of the twin in float64, pairs (i, i + N)."""
+    """Loss, log-sums and gradient of the twin in float64, pairs (i, i + N)."""
     z = z.double().requires_grad_()
     loss = reference.nt_xent(z, temperature=temperature)
     loss.backward()
-    return loss.detach(), z.grad
+    unit = torch.nn.functional.normalize(z.detach(), dim=1)
+    scores = (unit @ unit.T / temperature).fill_diagonal_(-torch.inf)
+    return loss.detach(), scores.logsumexp(1), z.grad
 
 
-def check(program, z, precision, temperature, sizes=(), shared_kb=227):
+def check(program, z, precision, temperature, sizes=(), **options):
     """Against the twin: in pairs for the square, shuffled for the rectangular form."""
     order = torch.arange(len(z))
     if sizes:
         order = torch.randperm(len(z), generator=torch.Generator().manual_seed(1))
     positive = order.argsort()[(order + len(z) // 2) % len(z)]
     loss, log_sums, gradient = run(
-        program, z[order].contiguous(), positive, precision, temperature, sizes, shared_kb
+        program, z[order].contiguous(), positive, precision, temperature, sizes, **options
     )
-    true_loss, true_gradient = exact(z, temperature)
-    assert log_sums.isfinite().all()
-    assert abs(loss - true_loss) <= LOSS_ERROR[precision] * max(true_loss, 1)
+    true_loss, true_log_sums, true_gradient = exact(z, temperature)
+    bound = LOSS_ERROR[precision] * max(true_loss, 1)
+    assert abs(loss - true_loss) <= bound
+    # Of a row's own sum the scores' errors are not averaged over rows.
+    assert (log_sums - true_log_sums[order]).abs().max() <= 4 * bound
     assert error(gradient, true_gradient[order]) <= GRADIENT_ERROR[precision]
 
 
@@ -80,12 +84,25 @@ def test_sizes_that_are_no_multiples(program, precision, num_rows, dim):
     check(program, paired_rows(num_rows, dim, dtype=torch.float32), precision, 0.5)
 
 
-# The rows do not stay in shared memory: on any device for dim 520, on one with 48 KB for all.
-@pytest.mark.parametrize(("num_rows", "dim", "shared_kb"), [(66, 520, 227), (194, 72, 48)])
+# The rows do not stay in shared memory: on any device for dim 520, on one with 64 KB for all.
+@pytest.mark.parametrize(("num_rows", "dim", "shared_kb"), [(66, 520, 227), (194, 72, 64)])
+@pytest.mark.parametrize("band_rows", [0, 128])
 @pytest.mark.parametrize("precision", TENSOR_CORE)
-def test_rows_that_pass_through_shared_memory(program, precision, num_rows, dim, shared_kb):
+def test_rows_that_pass_through_shared_memory(
+    program, precision, num_rows, dim, shared_kb, band_rows
+):
     z = paired_rows(num_rows, dim, dtype=torch.float32)
-    check(program, z, precision, 0.5, shared_kb=shared_kb)
+    check(program, z, precision, 0.5, shared_kb=shared_kb, band_rows=band_rows)
+
+
+# One band; bands of a tile, the last one narrower than one; of two tiles, and one that has a half.
+@pytest.mark.parametrize(
+    ("num_rows", "dim", "band_rows"), [(130, 8, 256), (322, 33, 128), (450, 8, 256)]
+)
+@pytest.mark.parametrize("precision", TENSOR_CORE)
+def test_each_score_serves_its_row_and_its_column(program, precision, num_rows, dim, band_rows):
+    z = paired_rows(num_rows, dim, dtype=torch.float32)
+    check(program, z, precision, 0.07, band_rows=band_rows)
 
 
 @pytest.mark.parametrize("sizes", [(1, 3), (100, 30), (129, 1, 64)])
@@ -99,7 +116,7 @@ def test_parts(program, precision, sizes):
 def test_float64_is_exact(program, temperature, sizes):
     z = paired_rows(130, 36)
     _, _, gradient = run(program, z, torch.arange(130).roll(65), "ffma", temperature, sizes)
-    torch.testing.assert_close(gradient, exact(z, temperature)[1], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(gradient, exact(z, temperature)[2], rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(("precision", "bound"), [("bf16x3", 2e-4), ("tf32", 1e-2)])
@@ -107,14 +124,18 @@ def test_below_the_constant_shift(program, precision, bound):
     # Scores of 50 carry the products' errors times 50 into every exponential.
     z = paired_rows(130, 40, cosine=0.5, dtype=torch.float32)
     _, _, gradient = run(program, z, torch.arange(130).roll(65), precision, 0.02)
-    assert error(gradient, exact(z, 0.02)[1]) <= bound
+    assert error(gradient, exact(z, 0.02)[2]) <= bound
 
 
-@pytest.mark.parametrize("precision", ["ffma", *TENSOR_CORE])
-def test_what_is_not_finite_reaches_all(program, precision):
+@pytest.mark.parametrize(
+    ("precision", "band_rows"), [("ffma", 0), *((path, 0) for path in TENSOR_CORE), ("bf16", 128)]
+)
+def test_what_is_not_finite_reaches_all(program, precision, band_rows):
     z = paired_rows(130, 8, dtype=torch.float32)
     z[70, 2] = torch.nan
-    loss, _, gradient = run(program, z, torch.arange(130).roll(65), precision, 0.5)
+    loss, _, gradient = run(
+        program, z, torch.arange(130).roll(65), precision, 0.5, band_rows=band_rows
+    )
     assert loss.isnan()
     assert gradient.isnan().all()
 

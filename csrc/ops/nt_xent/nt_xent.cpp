@@ -131,10 +131,19 @@ template <typename A>
 void forward_cuda(NtXentForward<A> args, const at::Tensor& rows, const at::Tensor& columns,
                   Precision precision, A* loss, cudaStream_t stream) {
   const Operands operands(rows, columns, args.contrast, precision, stream);
-  args.num_splits = operands.num_splits(nt_xent_mma_forward_splits(args.contrast));
-  at::Tensor sums =
-      at::empty({args.num_splits, args.contrast.rows.num_rows}, rows.options().dtype(at::kDouble));
-  args.sums = write_pointer<double>(sums);
+  const int64_t num_rows = args.contrast.rows.num_rows;
+  at::Tensor sums;
+  if (operands.args.precision != Precision::kFfma)
+    args.band_rows = nt_xent_band_rows(args.contrast, args.temperature);
+  if (args.band_rows > 0) {
+    sums = at::empty({BandPairs(num_rows, args.band_rows).num_bands, num_rows},
+                     rows.options().dtype(at::kFloat));
+    args.band_sums = write_pointer<float>(sums);
+  } else {
+    args.num_splits = operands.num_splits(nt_xent_mma_forward_splits(args.contrast));
+    sums = at::empty({args.num_splits, num_rows}, rows.options().dtype(at::kDouble));
+    args.sums = write_pointer<double>(sums);
+  }
   nt_xent_forward_cuda(args, operands.args, loss, stream);
 }
 

@@ -72,14 +72,16 @@ struct Contrast {
   }
 };
 
-// The columns that a row's streamed sums leave out. There are fewer than 2^31, as a grid allows.
+// The columns that a row's streamed sums leave out: all, where a tile has more rows than there are.
+// There are fewer than 2^31, as a grid allows.
 struct LeftOut {
   int itself = -1, positive = -1, num_columns = 0;
 
   LeftOut() = default;
-  PYHANDPOSE_HD LeftOut(const Contrast& contrast, int64_t row)
-      : num_columns(static_cast<int>(contrast.columns.num_rows)) {
-    if (row >= contrast.rows.num_rows || !contrast.has_columns(row)) return;
+  PYHANDPOSE_HD LeftOut(const Contrast& contrast, int64_t row) {
+    if (row >= contrast.rows.num_rows) return;
+    num_columns = static_cast<int>(contrast.columns.num_rows);
+    if (!contrast.has_columns(row)) return;
     itself = static_cast<int>(contrast.itself(row));
     positive = static_cast<int>(contrast.positive(row));
   }
@@ -91,7 +93,8 @@ struct LeftOut {
     return num_columns - first < 64 || is_near(itself, first) || is_near(positive, first);
   }
   PYHANDPOSE_HD uint64_t bits(int first) const {
-    uint64_t bits = num_columns - first < 64 ? ~uint64_t{0} << (num_columns - first) : 0;
+    const int columns = num_columns - first;
+    uint64_t bits = columns >= 64 ? 0 : columns <= 0 ? ~uint64_t{0} : ~uint64_t{0} << columns;
     if (is_near(itself, first)) bits |= uint64_t{1} << (itself - first);
     if (is_near(positive, first)) bits |= uint64_t{1} << (positive - first);
     return bits;
@@ -123,6 +126,11 @@ struct NtXentForward {
   Contrast contrast;
   double temperature;
   int num_splits = 1;
+  // CUDA, tensor cores, square with a constant shift: instead of `sums`, rows of a band of
+  // BandPairs and the sums of exp(s - 1/tau) over the negatives of each band, (num_bands,m). 0: not
+  // so.
+  int64_t band_rows = 0;
+  float* band_sums = nullptr;
 };
 
 template <typename A>

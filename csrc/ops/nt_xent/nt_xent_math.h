@@ -28,6 +28,13 @@ PYHANDPOSE_HD bool has_constant_shift(double temperature) {
   return temperature > kSmallestShiftedTemperature;
 }
 
+// NtXentForward::band_rows: the symmetry of s serves a square whose rows share the shift.
+PYHANDPOSE_HD int64_t nt_xent_band_rows(const Contrast& contrast, double temperature) {
+  return contrast.is_square() && has_constant_shift(temperature)
+             ? BandPairs::usual_band_rows(contrast.rows.num_rows)
+             : 0;
+}
+
 // Cosines to exponents, all in base 2: exp(s - shift) = 2^(cosine log2(e)/tau - shift). The factor
 // is split in two, for its rounding would move all rows' losses the same way.
 template <typename A>

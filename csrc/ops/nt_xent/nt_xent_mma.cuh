@@ -1,6 +1,7 @@
-// What a warp of nt_xent's tensor-core kernels does with a chunk of its operands.
+// What a warp of nt_xent's tensor-core kernels does with a chunk of its operands, and with a tile.
 #pragma once
 
+#include "nt_xent_math.h"
 #include "nt_xent_mma_feed.cuh"
 
 namespace pyhandpose {
@@ -112,6 +113,35 @@ __device__ __forceinline__ void add_gradient(
       multiply_add_parts<P>(grad[first_group + group + 1], weights[k / kProductDepth<P>], b[1]);
     }
   }
+}
+
+// Cosines to exponents; -infinity, whose power is zero, for what a row leaves out.
+template <Precision P>
+__device__ __forceinline__ void to_exponents(float (&x)[kColumnGroups][4],
+                                             const Scores<float>& scores,
+                                             const LeftOut (&left_out)[2], int tile) {
+  const int first_column = tile * kMmaTileColumns;
+#pragma unroll
+  for (int group = 0; group < kColumnGroups; ++group)
+#pragma unroll
+    for (int e = 0; e < 4; ++e)
+      x[group][e] =
+          P == Precision::kBf16 ? scores.rough_exponent(x[group][e]) : scores.exponent(x[group][e]);
+#pragma unroll
+  for (int r = 0; r < 2; ++r)
+    if (left_out[r].among(first_column)) {
+      const uint64_t bits = left_out[r].bits(first_column) >> product_column(threadIdx.x, 0);
+#pragma unroll
+      for (int group = 0; group < kColumnGroups; ++group)
+#pragma unroll
+        for (int c = 0; c < 2; ++c)
+          if (bits >> (group * 8 + c) & 1) x[group][2 * r + c] = -__builtin_inff();
+    }
+}
+
+// The lane's rows: two of the warp's sixteen.
+__device__ __forceinline__ int64_t row_of_lane(int64_t first_row_of_block, int r) {
+  return first_row_of_block + threadIdx.y * 16 + product_row(threadIdx.x, 2 * r);
 }
 
 }  // namespace pyhandpose

@@ -5,52 +5,24 @@
 // and one order: no atomics, the same bits every time. A warp holds its 16 rows' 16 x 64 scores in
 // registers; in the backward pass they become weights there, which are at once the first operand of
 // the product with the columns, and kSlab elements of its rows' gradient stay in registers too.
-// Wider rows take more blocks (grid y). Memory: operands are
-// prepared once, row-major, rounded (bfloat16, its high and low part, or tf32). A block's rows stay
-// in shared memory while tiles of columns pass through it, 64 KB a block in bfloat16 and D = 128,
-// 128 KB in the others; rows that do not fit pass through it in chunks (nt_xent_mma_feed.cuh).
-// Positives are not in the tiles: the kernels that visit each row once (nt_xent_rowwise_cuda.cu)
-// take them from the unrounded panels, and merge the parts.
+// Wider rows take more blocks (grid y). Forward, a large square takes half the scores: a block owns
+// a pair of bands of rows, and a score serves its row and its column (nt_xent_mma_symmetric.cuh).
+//
+// Memory: operands are prepared once, row-major, rounded (bfloat16, its high and low part, or
+// tf32). A block's rows stay in shared memory while tiles of columns pass through it, 64 KB a block
+// in bfloat16 and D = 128, 128 KB in the others; rows that do not fit pass through it in chunks
+// (nt_xent_mma_feed.cuh). Positives are not in the tiles: the kernels that visit each row once
+// (nt_xent_rowwise_cuda.cu) take them from the unrounded panels, and merge the parts.
 #include <type_traits>
 
 #include "../../common/launch.cuh"
-#include "nt_xent_mma.cuh"
+#include "nt_xent_mma_symmetric.cuh"
 #include "nt_xent_stream.cuh"
 
 namespace pyhandpose {
 namespace {
 
 constexpr int kPrepareThreads = 256;
-
-// Cosines to exponents; -infinity, whose power is zero, for what a row leaves out.
-template <Precision P>
-__device__ __forceinline__ void to_exponents(float (&x)[kColumnGroups][4],
-                                             const Scores<float>& scores,
-                                             const LeftOut (&left_out)[2], int tile) {
-  const int first_column = tile * kMmaTileColumns;
-#pragma unroll
-  for (int group = 0; group < kColumnGroups; ++group)
-#pragma unroll
-    for (int e = 0; e < 4; ++e)
-      x[group][e] =
-          P == Precision::kBf16 ? scores.rough_exponent(x[group][e]) : scores.exponent(x[group][e]);
-#pragma unroll
-  for (int r = 0; r < 2; ++r)
-    if (left_out[r].among(first_column)) {
-      const uint64_t bits = left_out[r].bits(first_column) >> product_column(threadIdx.x, 0);
-#pragma unroll
-      for (int group = 0; group < kColumnGroups; ++group)
-#pragma unroll
-        for (int c = 0; c < 2; ++c)
-          if (bits >> (group * 8 + c) & 1) x[group][2 * r + c] = -__builtin_inff();
-    }
-}
-
-// The lane's rows: two of the warp's sixteen.
-__device__ __forceinline__ int64_t row_of_lane(int r) {
-  return static_cast<int64_t>(blockIdx.x) * kMmaTileRows + threadIdx.y * 16 +
-         product_row(threadIdx.x, 2 * r);
-}
 
 __device__ __forceinline__ int64_t first_row_of_block() {
   return static_cast<int64_t>(blockIdx.x) * kMmaTileRows;
@@ -66,7 +38,7 @@ __global__ void __launch_bounds__(kWarpSize* kMmaWarps)
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     sums[r] = StreamedSum<kConstantShift, float>(scores);
-    left_out[r] = LeftOut(contrast, row_of_lane(r));
+    left_out[r] = LeftOut(contrast, row_of_lane(first_row_of_block(), r));
   }
   const ColumnSplits splits = nt_xent_mma_forward_splits(contrast);
   const int end = splits.end(blockIdx.z);
@@ -105,7 +77,7 @@ __global__ void __launch_bounds__(kWarpSize* kMmaWarps)
     // Four lanes share a row.
     sums[r].merge(shuffle_xor(sums[r], 1));
     sums[r].merge(shuffle_xor(sums[r], 2));
-    const int64_t row = row_of_lane(r);
+    const int64_t row = row_of_lane(first_row_of_block(), r);
     if (threadIdx.x % 4 == 0 && row < contrast.rows.num_rows)
       args.sums[blockIdx.z * contrast.rows.num_rows + row] =
           logarithm_to_two(sums[r].sum) + sums[r].shift;
@@ -135,7 +107,7 @@ __device__ __forceinline__ void put_gradient(float* panels, PanelShape shape, bo
   const int64_t slab = static_cast<int64_t>(blockIdx.y) * kSlab;
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    const int64_t row = row_of_lane(r);
+    const int64_t row = row_of_lane(first_row_of_block(), r);
     if (row >= shape.num_rows) continue;
     float* __restrict__ to = panels + shape.index(row, slab + product_column(threadIdx.x, 0));
 #pragma unroll
@@ -163,7 +135,7 @@ __global__ void __launch_bounds__(kWarpSize* kMmaWarps)
   LeftOut left_out[2];
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    const int64_t row = row_of_lane(r);
+    const int64_t row = row_of_lane(first_row_of_block(), r);
     own[r] = row < contrast.rows.num_rows ? own_weight(args.weights, contrast, row) : 0.0f;
     left_out[r] = LeftOut(contrast, row);
   }
@@ -244,22 +216,27 @@ void dispatch_precision(Precision precision, F f) {
     f(std::integral_constant<Precision, Precision::kBf16>{});
 }
 
+// f(feed) with its type, where a kernel takes so many bytes of shared memory beside it.
+template <typename F>
+void dispatch_feed(const NtXentOperands& operands, int64_t shared_bytes, F f) {
+  dispatch_precision(operands.precision, [&](auto precision) {
+    using Resident = ResidentFeed<precision()>;
+    using Streamed = StreamedFeed<precision()>;
+    if (Resident::shared_bytes(operands.rows.shape) + shared_bytes <= largest_shared_bytes())
+      f(std::type_identity<Resident>{});
+    else
+      f(std::type_identity<Streamed>{});
+  });
+}
+
 // f(feed, constant shift) with the types of both.
 template <typename F>
 void dispatch_kernel(const NtXentOperands& operands, double temperature, F f) {
-  const auto with_shift = [&](auto feed) {
+  dispatch_feed(operands, 0, [&](auto feed) {
     if (has_constant_shift(temperature))
       f(feed, std::true_type{});
     else
       f(feed, std::false_type{});
-  };
-  dispatch_precision(operands.precision, [&](auto precision) {
-    using Resident = ResidentFeed<precision()>;
-    using Streamed = StreamedFeed<precision()>;
-    if (Resident::shared_bytes(operands.rows.shape) <= largest_shared_bytes())
-      with_shift(std::type_identity<Resident>{});
-    else
-      with_shift(std::type_identity<Streamed>{});
   });
 }
 
@@ -281,6 +258,17 @@ void nt_xent_prepare_cuda(const float* panels, PanelShape shape, const NtXentOpe
 void nt_xent_mma_forward_cuda(const NtXentForward<float>& args, const NtXentOperands& operands,
                               cudaStream_t stream) {
   const dim3 threads(kWarpSize, kMmaWarps);
+  if (args.band_rows > 0) {
+    const BandPairs bands(args.contrast.rows.num_rows, args.band_rows);
+    dispatch_feed(operands, ColumnSums::kSharedBytes, [&](auto type) {
+      using Feed = typename decltype(type)::type;
+      launch("nt_xent_mma_symmetric_kernel", nt_xent_mma_symmetric_kernel<Feed>,
+             static_cast<unsigned>(bands.count()), threads,
+             Feed::shared_bytes(operands.rows.shape) + ColumnSums::kSharedBytes, stream, args,
+             operands);
+    });
+    return;
+  }
   const dim3 blocks(num_row_tiles(args.contrast), 1, static_cast<unsigned>(args.num_splits));
   dispatch_kernel(operands, args.temperature, [&](auto type, auto shift) {
     using Feed = typename decltype(type)::type;

@@ -21,31 +21,54 @@ __device__ __forceinline__ int64_t row_of_panel() {
   return static_cast<int64_t>(blockIdx.x) * kPanelRows + threadIdx.x;
 }
 
-// <u_i, u_p> of the thread's row; all threads of the block call it once.
+// The sum of a row's shares, in one order; all threads of the block call it.
+__device__ __forceinline__ double sum_of_row(double share) {
+  __shared__ double shares[kPanelThreads][kPanelRows];
+  __syncthreads();  // nobody reads what an earlier call left
+  shares[threadIdx.y][threadIdx.x] = share;
+  __syncthreads();
+  double sum = 0.0;
+#pragma unroll
+  for (int y = 0; y < kPanelThreads; ++y) sum += shares[y][threadIdx.x];
+  return sum;
+}
+
+// <u_i, u_p> of the thread's row.
 template <typename Args>
 __device__ __forceinline__ double cosine_of_panel(const Args& args) {
-  __shared__ double shares[kPanelThreads][kPanelRows];
   const int64_t row = row_of_panel();
-  shares[threadIdx.y][threadIdx.x] = row < args.contrast.rows.num_rows
-                                         ? positive_cosine(args, row, threadIdx.y, kPanelThreads)
-                                         : 0.0;
-  __syncthreads();
-  double cosine = 0.0;
-#pragma unroll
-  for (int y = 0; y < kPanelThreads; ++y) cosine += shares[y][threadIdx.x];
-  return cosine;
+  return sum_of_row(row < args.contrast.rows.num_rows
+                        ? positive_cosine(args, row, threadIdx.y, kPanelThreads)
+                        : 0.0);
+}
+
+// log2 of the sum over a row's negatives, of the parts that the kernels over all pairs have left:
+// for the row's first thread.
+template <typename A>
+__device__ __forceinline__ double log2_negatives_of_panel(const NtXentForward<A>& args) {
+  const int64_t row = row_of_panel(), num_rows = args.contrast.rows.num_rows;
+  if (args.band_rows > 0) {
+    const BandPairs bands(num_rows, args.band_rows);
+    double share = 0.0;
+    if (row < num_rows)
+      for (int band = threadIdx.y; band < bands.num_bands; band += kPanelThreads)
+        share += args.band_sums[band * num_rows + row];
+    return logarithm_to_two(sum_of_row(share)) + Scores<A>(args.temperature).shift;
+  }
+  if (threadIdx.y > 0 || row >= num_rows) return 0.0;
+  double log2_negatives = args.sums[row];
+  for (int split = 1; split < args.num_splits; ++split)
+    log2_negatives = add_in_log2(log2_negatives, args.sums[split * num_rows + row]);
+  return log2_negatives;
 }
 
 template <typename A>
 __global__ void __launch_bounds__(kPanelRows* kPanelThreads)
     nt_xent_log_sums_kernel(const NtXentForward<A> args) {
-  const double cosine = cosine_of_panel(args);
-  const int64_t row = row_of_panel(), num_rows = args.contrast.rows.num_rows;
-  if (threadIdx.y > 0 || row >= num_rows) return;
-  double log2_negatives = args.sums[row];
-  for (int split = 1; split < args.num_splits; ++split)
-    log2_negatives = add_in_log2(log2_negatives, args.sums[split * num_rows + row]);
-  finish_row(args, row, log2_negatives, cosine);
+  const double cosine = cosine_of_panel(args), log2_negatives = log2_negatives_of_panel(args);
+  const int64_t row = row_of_panel();
+  if (threadIdx.y == 0 && row < args.contrast.rows.num_rows)
+    finish_row(args, row, log2_negatives, cosine);
 }
 
 template <typename A>
