@@ -42,7 +42,7 @@ struct Rows {
   Rows(const T* z, PanelShape shape, Precision precision)
       : shape(shape),
         precision(precision),
-        panels(static_cast<size_t>(shape.num_panels() * shape.panel_size())),
+        panels(unwritten<T>(shape.num_panels() * shape.panel_size())),
         inverse_norm(unwritten<T>(shape.num_rows)) {
     nt_xent_pack_cuda<T>({z, panels.data(), inverse_norm.data(), shape}, nullptr);
     if constexpr (sizeof(T) == sizeof(float)) {

@@ -8,6 +8,8 @@
 #include <ATen/ops/zeros_like.h>
 #include <torch/library.h>
 
+#include <array>
+
 #include "../../common/checks.h"
 #include "../../common/dispatch.h"
 #include "nt_xent_math.h"
@@ -180,15 +182,17 @@ at::Tensor backward(const at::Tensor& grad_loss, const at::Tensor& z, const at::
 
 }  // namespace
 
-at::Tensor nt_xent_new_panels(const at::Tensor& like, PanelShape shape) {
-  return at::zeros({shape.num_panels(), shape.width(), PanelShape::kRows}, like.options());
+at::Tensor nt_xent_new_panels(const at::Tensor& like, PanelShape shape, bool zero) {
+  const std::array<int64_t, 3> sizes{shape.num_panels(), shape.width(), PanelShape::kRows};
+  return zero ? at::zeros(sizes, like.options()) : at::empty(sizes, like.options());
 }
 
 std::tuple<at::Tensor, at::Tensor> nt_xent_pack(const at::Tensor& z) {
   const PanelShape shape = shape_of(z);
   at::Tensor inverse_norm =
       at::empty({shape.num_rows}, z.options().dtype(accumulate_dtype(z.scalar_type())));
-  at::Tensor panels = nt_xent_new_panels(inverse_norm, shape);
+  const bool zero = !z.is_cuda();  // the CUDA kernel writes padding itself
+  at::Tensor panels = nt_xent_new_panels(inverse_norm, shape, zero);
   dispatch_floating(z.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
     const NtXentPack<T> args{read_pointer<T>(z), write_pointer<acc_t<T>>(panels),

@@ -242,9 +242,10 @@ void nt_xent_mma_backward_cuda(const NtXentBackward<float>& args, const NtXentOp
 #endif
 
 // The steps on tensors of either device (nt_xent.cpp), for every op that contrasts rows. The device
-// of a CUDA tensor is current. New panels are zero and have the dtype and device of a tensor `like`
-// them; without a Contrast of its own, a step takes M = 2N rows as a square.
-at::Tensor nt_xent_new_panels(const at::Tensor& like, PanelShape shape);
+// of a CUDA tensor is current. New panels are zero, where not said otherwise, and have the dtype
+// and device of a tensor `like` them; without a Contrast of its own, a step takes M = 2N rows as a
+// square.
+at::Tensor nt_xent_new_panels(const at::Tensor& like, PanelShape shape, bool zero = true);
 // panels, inverse_norm
 std::tuple<at::Tensor, at::Tensor> nt_xent_pack(const at::Tensor& z);
 // loss: the sum of the row losses over M; log_sums (m,)

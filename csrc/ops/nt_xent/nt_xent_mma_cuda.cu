@@ -22,7 +22,7 @@
 namespace pyhandpose {
 namespace {
 
-constexpr int kPrepareThreads = 256;
+constexpr int kPrepareSegments = 8;  // of a row at once
 
 __device__ __forceinline__ int64_t first_row_of_block() {
   return static_cast<int64_t>(blockIdx.x) * kMmaTileRows;
@@ -168,20 +168,19 @@ __global__ void __launch_bounds__(kWarpSize* kMmaWarps)
   }
 }
 
-// A thread rounds one segment of one row.
+// A block takes 32 rows, lanes along them; a thread rounds every eighth segment of a row.
 template <Precision P>
-__global__ void __launch_bounds__(kPrepareThreads)
+__global__ void __launch_bounds__(kWarpSize* kPrepareSegments)
     nt_xent_prepare_kernel(const float* panels, PanelShape shape, NtXentOperand operand) {
   constexpr int kElements = kSegmentBytes / kElementBytes<P>;
-  const int64_t num_rows = operand.shape.num_rows, row_bytes = operand.shape.row_bytes;
-  const int64_t count = num_rows * (row_bytes / kSegmentBytes);
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kPrepareThreads + threadIdx.x; i < count;
-       i += static_cast<int64_t>(gridDim.x) * kPrepareThreads) {
-    const int64_t row = i % num_rows, segment = i / num_rows;
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarpSize + threadIdx.x;
+  const int row_bytes = static_cast<int>(operand.shape.row_bytes);
+  for (int segment = threadIdx.y; segment < row_bytes / kSegmentBytes;
+       segment += kPrepareSegments) {
     float u[kElements];
 #pragma unroll
     for (int e = 0; e < kElements; ++e) {
-      const int64_t d = segment * kElements + e;
+      const int d = segment * kElements + e;
       u[e] = row < shape.num_rows && d < shape.dim ? panels[shape.index(row, d)] : 0.0f;
     }
 #pragma unroll
@@ -248,10 +247,10 @@ unsigned num_row_tiles(const Contrast& contrast) {
 
 void nt_xent_prepare_cuda(const float* panels, PanelShape shape, const NtXentOperand& operand,
                           Precision precision, cudaStream_t stream) {
-  const int64_t segments = operand.shape.part_bytes() / kSegmentBytes;
   dispatch_precision(precision, [&](auto path) {
     launch("nt_xent_prepare_kernel", nt_xent_prepare_kernel<path()>,
-           grid_size(segments, kPrepareThreads), kPrepareThreads, stream, panels, shape, operand);
+           static_cast<unsigned>(operand.shape.num_rows / kWarpSize),
+           dim3(kWarpSize, kPrepareSegments), stream, panels, shape, operand);
   });
 }
 

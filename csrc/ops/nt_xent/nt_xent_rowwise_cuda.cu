@@ -1,9 +1,10 @@
 // CUDA kernels of nt_xent that visit each row once: before, between and after those over all pairs.
 //
-// Parallelisation: packing and unpacking take one warp per row. What needs a row's positive takes a
-// block of 32 x 8 threads per panel: a thread for every eighth element of a row, lanes along rows,
-// whose elements lie side by side. Their shares of a cosine are summed in one order in shared
-// memory.
+// Parallelisation: a block of 32 x 8 threads per panel. In panels, where a row's elements lie 32
+// apart, lanes run along rows and a row has a thread for every eighth element; their shares of a
+// sum are added in one order in shared memory. In z and its gradient lanes run along a row: packing
+// and unpacking pass pieces of 32 x 32 through shared memory, so that either side is read or
+// written in whole lines. Packing writes padding too, panels need not be zero before.
 #include "../../common/launch.cuh"
 #include "../../common/reduce.cuh"
 #include "nt_xent_math.h"
@@ -11,7 +12,6 @@
 namespace pyhandpose {
 namespace {
 
-constexpr int kWarpsPerBlock = 8;
 constexpr int kThreads = 256;  // of kernels with one row a thread
 constexpr int kMeanThreads = 1024;
 constexpr int kPanelRows = static_cast<int>(PanelShape::kRows);
@@ -113,38 +113,68 @@ __global__ void __launch_bounds__(kMeanThreads)
   if (threadIdx.x == 0) *loss = static_cast<A>(partial[0] / static_cast<double>(num_columns));
 }
 
+// A panel's piece of rows: 32 elements of each, which cross from lanes along a row to lanes along
+// rows.
+template <typename A>
+using Piece = A[kPanelRows][kPanelRows + 1];  // the last column keeps lanes on banks of their own
+
 template <typename T>
-__global__ void __launch_bounds__(kWarpSize* kWarpsPerBlock)
+__global__ void __launch_bounds__(kPanelRows* kPanelThreads)
     nt_xent_pack_kernel(const NtXentPack<T> args) {
+  using A = acc_t<T>;
+  __shared__ Piece<A> piece;
+  __shared__ double gains[kPanelRows];
   const PanelShape shape = args.shape;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.y;
-       i < shape.num_rows; i += static_cast<int64_t>(gridDim.x) * kWarpsPerBlock) {
-    const T* z = args.z + i * shape.dim;
+  const int64_t first_row = static_cast<int64_t>(blockIdx.x) * kPanelRows;
+  for (int r = threadIdx.y; r < kPanelRows; r += kPanelThreads) {
+    const int64_t row = first_row + r;
     double sum_squares = 0.0;
-    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize) {
-      const double value = load(z[d]);
-      sum_squares += value * value;
-    }
+    if (row < shape.num_rows)
+      for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize) {
+        const double value = load(args.z[row * shape.dim + d]);
+        sum_squares += value * value;
+      }
     const double gain = inverse_norm(warp_sum(sum_squares));
-    if (threadIdx.x == 0) args.inverse_norm[i] = static_cast<acc_t<T>>(gain);
-    acc_t<T>* unit = args.panels + shape.index(i, 0);
-    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize)
-      unit[d * PanelShape::kRows] = static_cast<acc_t<T>>(load(z[d]) * gain);
+    if (threadIdx.x == 0) gains[r] = gain;
+    if (threadIdx.x == 0 && row < shape.num_rows) args.inverse_norm[row] = static_cast<A>(gain);
+  }
+  for (int64_t first = 0; first < shape.width(); first += kPanelRows) {
+    __syncthreads();
+    for (int r = threadIdx.y; r < kPanelRows; r += kPanelThreads) {
+      const int64_t row = first_row + r, d = first + threadIdx.x;
+      piece[r][threadIdx.x] = row < shape.num_rows && d < shape.dim
+                                  ? static_cast<A>(load(args.z[row * shape.dim + d]) * gains[r])
+                                  : A(0);
+    }
+    __syncthreads();
+    for (int e = threadIdx.y; e < kPanelRows; e += kPanelThreads)
+      if (first + e < shape.width())
+        args.panels[shape.index(first_row + threadIdx.x, first + e)] = piece[threadIdx.x][e];
   }
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kWarpSize* kWarpsPerBlock)
+__global__ void __launch_bounds__(kPanelRows* kPanelThreads)
     nt_xent_unpack_kernel(const NtXentUnpack<T> args) {
+  using A = acc_t<T>;
+  __shared__ Piece<A> piece;
   const PanelShape shape = args.shape;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.y;
-       i < shape.num_rows; i += static_cast<int64_t>(gridDim.x) * kWarpsPerBlock) {
-    RowGradient<acc_t<T>> row(args.panels, args.grad_panels, shape, i, *args.grad_loss,
-                              args.divisor, args.inverse_norm[i]);
-    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize) row.absorb(d);
-    row.radial = warp_sum(row.radial);
-    T* grad_z = args.grad_z + i * shape.dim;
-    for (int64_t d = threadIdx.x; d < shape.dim; d += kWarpSize) grad_z[d] = store<T>(row(d));
+  const int64_t own = row_of_panel(), first_row = own - threadIdx.x;
+  const bool inside = own < shape.num_rows;
+  RowGradient<A> gradient(args.panels, args.grad_panels, shape, own, *args.grad_loss, args.divisor,
+                          inside ? args.inverse_norm[own] : A(0));
+  if (inside)
+    for (int64_t d = threadIdx.y; d < shape.dim; d += kPanelThreads) gradient.absorb(d);
+  gradient.radial = static_cast<A>(sum_of_row(static_cast<double>(gradient.radial)));
+  for (int64_t first = 0; first < shape.dim; first += kPanelRows) {
+    __syncthreads();
+    for (int e = threadIdx.y; e < kPanelRows; e += kPanelThreads)
+      piece[e][threadIdx.x] = inside && first + e < shape.dim ? gradient(first + e) : A(0);
+    __syncthreads();
+    const int64_t d = first + threadIdx.x;
+    for (int r = threadIdx.y; r < kPanelRows; r += kPanelThreads)
+      if (first_row + r < shape.num_rows && d < shape.dim)
+        args.grad_z[(first_row + r) * shape.dim + d] = store<T>(piece[threadIdx.x][r]);
   }
 }
 
@@ -165,9 +195,7 @@ void launch_mean(const double* row_loss, const Contrast& contrast, A* loss, cuda
 
 template <typename T>
 void nt_xent_pack_cuda(const NtXentPack<T>& args, cudaStream_t stream) {
-  launch("nt_xent_pack_kernel", nt_xent_pack_kernel<T>,
-         grid_size(args.shape.num_rows, kWarpsPerBlock), dim3(kWarpSize, kWarpsPerBlock), stream,
-         args);
+  launch_panels("nt_xent_pack_kernel", nt_xent_pack_kernel<T>, args.shape, stream, args);
 }
 
 template <typename A>
@@ -214,9 +242,7 @@ void nt_xent_backward_cuda(const NtXentBackward<A>& args, const NtXentOperands& 
 
 template <typename T>
 void nt_xent_unpack_cuda(const NtXentUnpack<T>& args, cudaStream_t stream) {
-  launch("nt_xent_unpack_kernel", nt_xent_unpack_kernel<T>,
-         grid_size(args.shape.num_rows, kWarpsPerBlock), dim3(kWarpSize, kWarpsPerBlock), stream,
-         args);
+  launch_panels("nt_xent_unpack_kernel", nt_xent_unpack_kernel<T>, args.shape, stream, args);
 }
 
 #define PYHANDPOSE_INSTANTIATE(T)                                         \
