@@ -48,7 +48,7 @@ def render(
         geometry: also return ``mask`` and ``depth``, which take more memory than the images.
 
     Returns:
-        A batch with every field set; ``mask`` and ``depth`` are None without ``geometry``.
+        A batch with every label set; ``mask`` and ``depth`` are None without ``geometry``.
         ``mask`` is the hand with its forearm (sleeve included) where no object hides it, and
         ``depth`` (m along z) is positive there and 0 elsewhere.
 
