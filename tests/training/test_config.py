@@ -39,7 +39,7 @@ def test_a_preset_without_settings_for_the_method_names_those_that_have():
 
 
 def test_an_unknown_method_is_refused_with_the_known():
-    with pytest.raises(ValueError, match="expected one of peclr, simclr, supervised, got 'byol'"):
+    with pytest.raises(ValueError, match=r"expected one of peclr, simclr, .*, got 'byol'"):
         preset_of("tiny-cpu", "byol")
 
 
